@@ -1,0 +1,367 @@
+// Package config is the contract between the injector, which writes the
+// agent's configuration into a pod, and the agent, which reads it there.
+//
+// It is the one place where the names, defaults and formats of the agent's
+// environment variables are written down. It imports the standard library
+// only, so that the agent stays free of Kubernetes code.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Mode says for how long the agent works.
+type Mode string
+
+// The agent's modes.
+const (
+	// ModeInit logs in once, before the application starts.
+	ModeInit Mode = "init"
+	// ModeSidecar also keeps the session fresh for the pod's life.
+	ModeSidecar Mode = "sidecar"
+)
+
+// Protocol says which server the agent logs in to.
+type Protocol string
+
+// The agent's protocols.
+const (
+	// ProtocolGateway is the V2 API of the Gatepass gateway.
+	ProtocolGateway Protocol = "gateway"
+	// ProtocolVault is auth/<path>/login of Vault and OpenBao.
+	ProtocolVault Protocol = "vault"
+)
+
+// Defaults of settings that have one.
+const (
+	DefaultAuthPath     = "auth/kubernetes"
+	DefaultIdentityFile = "/var/run/gatepass-identity/token"
+	DefaultTokenFile    = "/var/run/gatepass/token"
+	DefaultTokenMode    = fs.FileMode(0o400)
+	DefaultTimeout      = 60 * time.Second
+	// DefaultTerminationMessageFile is where the kubelet looks for a
+	// container's last words unless the container names another path.
+	DefaultTerminationMessageFile = "/dev/termination-log"
+)
+
+// Limits of the timeout. A pod that waits longer than an hour for a session
+// is a pod that nobody watches.
+const (
+	MinTimeout = time.Second
+	MaxTimeout = time.Hour
+)
+
+// Config is everything that the agent is told.
+type Config struct {
+	Mode     Mode
+	Protocol Protocol
+
+	// GatewayURL is the server's base address, https only.
+	GatewayURL string
+	// CABundle holds PEM certificates to verify the server with. Empty means
+	// the system's roots, or the bundle compiled into the agent.
+	CABundle string
+
+	// AccessID and AuthConfig belong to ProtocolGateway.
+	AccessID   string
+	AuthConfig string
+
+	// Role, AuthPath and AuthNamespace belong to ProtocolVault.
+	Role          string
+	AuthPath      string
+	AuthNamespace string
+
+	// IdentityFile holds the projected service-account token.
+	IdentityFile string
+	// TokenFile is where the session token goes; session.json lies beside it.
+	TokenFile string
+	TokenMode fs.FileMode
+
+	// Timeout bounds the whole work of ModeInit.
+	Timeout  time.Duration
+	LogLevel slog.Level
+	// TerminationMessageFile receives one line that names the cause when the
+	// agent fails.
+	TerminationMessageFile string
+}
+
+// Default returns a Config in which every setting that has a default has it.
+func Default() Config {
+	return Config{
+		Mode:                   ModeInit,
+		Protocol:               ProtocolGateway,
+		AuthPath:               DefaultAuthPath,
+		IdentityFile:           DefaultIdentityFile,
+		TokenFile:              DefaultTokenFile,
+		TokenMode:              DefaultTokenMode,
+		Timeout:                DefaultTimeout,
+		LogLevel:               slog.LevelInfo,
+		TerminationMessageFile: DefaultTerminationMessageFile,
+	}
+}
+
+// Setting is one entry of the contract: an environment variable and the flag
+// of the same name.
+type Setting struct {
+	// Env is the variable, for example GATEPASS_GATEWAY_URL.
+	Env string
+	// Flag is the flag, without dashes: gateway-url.
+	Flag string
+	// Usage is one line for --help.
+	Usage string
+
+	// Get formats the setting's value; "" means not set.
+	Get func(*Config) string
+	// Set parses a value. Its error names neither Env nor Flag; the caller does.
+	Set func(*Config, string) error
+}
+
+func text(field func(*Config) *string) (func(*Config) string, func(*Config, string) error) {
+	get := func(c *Config) string { return *field(c) }
+	set := func(c *Config, v string) error { *field(c) = v; return nil }
+	return get, set
+}
+
+func setting(env, usage string, get func(*Config) string, set func(*Config, string) error) Setting {
+	name := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(env, "GATEPASS_"), "_", "-"))
+	return Setting{Env: env, Flag: name, Usage: usage, Get: get, Set: set}
+}
+
+func textSetting(env, usage string, field func(*Config) *string) Setting {
+	get, set := text(field)
+	return setting(env, usage, get, set)
+}
+
+// Settings lists the contract in the order in which the injector writes it.
+func Settings() []Setting {
+	return []Setting{
+		setting("GATEPASS_MODE", "how long to work: init or sidecar",
+			func(c *Config) string { return string(c.Mode) }, setMode),
+		setting("GATEPASS_PROTOCOL", "what to log in to: gateway or vault",
+			func(c *Config) string { return string(c.Protocol) }, setProtocol),
+		textSetting("GATEPASS_GATEWAY_URL", "the server's address (https)", func(c *Config) *string { return &c.GatewayURL }),
+		textSetting("GATEPASS_CA_BUNDLE", "PEM certificates that the server is verified with; default: the system's, else the built-in roots",
+			func(c *Config) *string { return &c.CABundle }),
+		textSetting("GATEPASS_ACCESS_ID", "access id of the auth method (protocol gateway)", func(c *Config) *string { return &c.AccessID }),
+		textSetting("GATEPASS_AUTH_CONFIG", "name of the gateway's Kubernetes auth config (protocol gateway)", func(c *Config) *string { return &c.AuthConfig }),
+		textSetting("GATEPASS_ROLE", "role to log in with (protocol vault)", func(c *Config) *string { return &c.Role }),
+		textSetting("GATEPASS_AUTH_PATH", "mount path of the auth method (protocol vault)", func(c *Config) *string { return &c.AuthPath }),
+		textSetting("GATEPASS_AUTH_NAMESPACE", "namespace of the auth method (protocol vault)", func(c *Config) *string { return &c.AuthNamespace }),
+		textSetting("GATEPASS_IDENTITY_FILE", "file with the projected service-account token", func(c *Config) *string { return &c.IdentityFile }),
+		textSetting("GATEPASS_TOKEN_FILE", "file that receives the session token", func(c *Config) *string { return &c.TokenFile }),
+		setting("GATEPASS_TOKEN_MODE", "mode of that file, octal",
+			func(c *Config) string { return FormatFileMode(c.TokenMode) }, setTokenMode),
+		setting("GATEPASS_TIMEOUT", "give up after this time, for example 60s",
+			func(c *Config) string { return c.Timeout.String() }, setTimeout),
+		setting("GATEPASS_LOG_LEVEL", "debug, info, warn or error",
+			func(c *Config) string { return strings.ToLower(c.LogLevel.String()) }, setLogLevel),
+		textSetting("GATEPASS_TERMINATION_MESSAGE_FILE", "file that receives the cause of a failure",
+			func(c *Config) *string { return &c.TerminationMessageFile }),
+	}
+}
+
+func setMode(c *Config, v string) (err error) {
+	c.Mode, err = ParseMode(v)
+	return err
+}
+
+func setProtocol(c *Config, v string) (err error) {
+	c.Protocol, err = ParseProtocol(v)
+	return err
+}
+
+func setTokenMode(c *Config, v string) (err error) {
+	c.TokenMode, err = ParseFileMode(v)
+	return err
+}
+
+func setTimeout(c *Config, v string) (err error) {
+	c.Timeout, err = ParseTimeout(v)
+	return err
+}
+
+func setLogLevel(c *Config, v string) (err error) {
+	c.LogLevel, err = ParseLogLevel(v)
+	return err
+}
+
+// Variable is an environment variable of the agent's container.
+type Variable struct{ Name, Value string }
+
+// Env formats the configuration as the environment that FromEnv reads back.
+// Settings without a value are left out, and so are those of the other
+// protocol. The order is that of Settings.
+func (c Config) Env() []Variable {
+	switch c.Protocol {
+	case ProtocolGateway:
+		c.Role, c.AuthPath, c.AuthNamespace = "", "", ""
+	case ProtocolVault:
+		c.AccessID, c.AuthConfig = "", ""
+	}
+	settings := Settings()
+	vars := make([]Variable, 0, len(settings))
+	for _, s := range settings {
+		if v := s.Get(&c); v != "" {
+			vars = append(vars, Variable{s.Env, v})
+		}
+	}
+	return vars
+}
+
+// FromEnv reads the configuration from environment variables, given as
+// os.LookupEnv gives them. It reports every variable that can't be read;
+// call Validate afterwards. A variable that is set but empty counts as unset.
+func FromEnv(lookup func(string) (string, bool)) (Config, error) {
+	c := Default()
+	var errs []error
+	for _, s := range Settings() {
+		v, ok := lookup(s.Env)
+		if !ok || v == "" {
+			continue
+		}
+		if err := s.Set(&c, v); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.Env, err))
+		}
+	}
+	return c, errors.Join(errs...)
+}
+
+// Validate reports every reason why the agent can't work with c, each named
+// by its environment variable.
+func (c Config) Validate() error {
+	var errs []error
+	fail := func(env, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %w", env, fmt.Errorf(format, args...)))
+	}
+	if err := CheckURL(c.GatewayURL); err != nil {
+		fail("GATEPASS_GATEWAY_URL", "%w", err)
+	}
+	switch c.Protocol {
+	case ProtocolGateway:
+		if c.AccessID == "" {
+			fail("GATEPASS_ACCESS_ID", "must be set for protocol gateway")
+		}
+		if c.AuthConfig == "" {
+			fail("GATEPASS_AUTH_CONFIG", "must be set for protocol gateway")
+		}
+	case ProtocolVault:
+		if c.Role == "" {
+			fail("GATEPASS_ROLE", "must be set for protocol vault")
+		}
+		if c.AuthPath == "" {
+			fail("GATEPASS_AUTH_PATH", "must be set for protocol vault")
+		}
+	}
+	for _, f := range []struct{ env, path string }{
+		{"GATEPASS_IDENTITY_FILE", c.IdentityFile},
+		{"GATEPASS_TOKEN_FILE", c.TokenFile},
+	} {
+		if !path.IsAbs(f.path) {
+			fail(f.env, "%q is not an absolute path", f.path)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// ParseMode reads init or sidecar.
+func ParseMode(v string) (Mode, error) {
+	switch m := Mode(v); m {
+	case ModeInit, ModeSidecar:
+		return m, nil
+	}
+	return "", fmt.Errorf("%q is not a mode; use init or sidecar", v)
+}
+
+// ParseProtocol reads gateway or vault.
+func ParseProtocol(v string) (Protocol, error) {
+	switch p := Protocol(v); p {
+	case ProtocolGateway, ProtocolVault:
+		return p, nil
+	}
+	return "", fmt.Errorf("%q is not a protocol; use gateway or vault", v)
+}
+
+// ParseFileMode reads an octal file mode such as 0400. Only permission bits
+// are taken, the owner must be able to read, and nobody may execute.
+func ParseFileMode(v string) (fs.FileMode, error) {
+	n, err := strconv.ParseUint(v, 8, 32)
+	if err != nil || n > 0o777 {
+		return 0, fmt.Errorf("%q is not an octal file mode; use for example 0400 or 0440", v)
+	}
+	m := fs.FileMode(n)
+	if m&0o400 == 0 {
+		return 0, fmt.Errorf("%q does not let the owner read the file; use for example 0400 or 0440", v)
+	}
+	if m&0o111 != 0 {
+		return 0, fmt.Errorf("%q makes the token executable; use for example 0400 or 0440", v)
+	}
+	if m&0o002 != 0 {
+		return 0, fmt.Errorf("%q lets everybody write the token; use for example 0400 or 0440", v)
+	}
+	return m, nil
+}
+
+// FormatFileMode writes a mode as ParseFileMode reads it, with four digits.
+func FormatFileMode(m fs.FileMode) string {
+	const digits = "01234567"
+	p := m.Perm()
+	return string([]byte{'0', digits[p>>6&7], digits[p>>3&7], digits[p&7]})
+}
+
+// ParseTimeout reads a Go duration between MinTimeout and MaxTimeout.
+func ParseTimeout(v string) (time.Duration, error) {
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration; use for example 60s or 2m", v)
+	}
+	if d < MinTimeout || d > MaxTimeout {
+		return 0, fmt.Errorf("%s is out of range; use %s to %s", v, MinTimeout, MaxTimeout)
+	}
+	return d, nil
+}
+
+// ParseLogLevel reads debug, info, warn or error.
+func ParseLogLevel(v string) (slog.Level, error) {
+	switch v {
+	case "debug":
+		return slog.LevelDebug, nil
+	case "info":
+		return slog.LevelInfo, nil
+	case "warn":
+		return slog.LevelWarn, nil
+	case "error":
+		return slog.LevelError, nil
+	}
+	return 0, fmt.Errorf("%q is not a log level; use debug, info, warn or error", v)
+}
+
+// CheckURL reports why v can't be the address of a server that is trusted
+// with a service-account token: it must be https, with a host and nothing
+// that is not part of an address.
+func CheckURL(v string) error {
+	if v == "" {
+		return errors.New("must be set, for example https://gatepass-gateway.gatepass-system.svc:8000")
+	}
+	u, err := url.Parse(v)
+	switch {
+	case err != nil:
+		return fmt.Errorf("%q is not a URL", v)
+	case u.Scheme != "https":
+		return fmt.Errorf("%q must begin with https://: the token is never sent unencrypted", v)
+	case u.Host == "":
+		return fmt.Errorf("%q names no host", v)
+	case u.User != nil:
+		return errors.New("must not hold a user or password")
+	case u.RawQuery != "" || u.Fragment != "":
+		return fmt.Errorf("%q must not have a query or fragment", v)
+	}
+	return nil
+}
