@@ -1,0 +1,45 @@
+// Package certs provides the certificates that Gatepass's servers serve with.
+//
+// A server is given one of two sources, which look the same to it: Files
+// reads a pair that something else keeps up to date, cert-manager for
+// example; SelfManaged keeps a certificate authority of its own in a Secret
+// and publishes it where the clients look.
+package certs
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrNoCertificate says that there is nothing to serve with yet.
+var ErrNoCertificate = errors.New("no serving certificate yet")
+
+// leafOf returns the parsed first certificate of a pair.
+func leafOf(pair *tls.Certificate) (*x509.Certificate, error) {
+	if pair.Leaf != nil {
+		return pair.Leaf, nil
+	}
+	if len(pair.Certificate) == 0 {
+		return nil, ErrNoCertificate
+	}
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return nil, fmt.Errorf("parse the serving certificate: %w", err)
+	}
+	return leaf, nil
+}
+
+// validAt reports why a certificate is of no use at a moment.
+func validAt(cert *x509.Certificate, now time.Time) error {
+	switch {
+	case now.After(cert.NotAfter):
+		return fmt.Errorf("the certificate expired at %s", cert.NotAfter.UTC().Format(time.RFC3339))
+	case now.Before(cert.NotBefore):
+		return fmt.Errorf("the certificate is not valid before %s; is this machine's clock right?",
+			cert.NotBefore.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
