@@ -40,17 +40,29 @@ const (
 	ProtocolVault Protocol = "vault"
 )
 
+// Where the agent's container has its two volumes, and the projected token's
+// name in one of them.
+const (
+	SessionDir       = "/var/run/gatepass"
+	IdentityDir      = "/var/run/gatepass-identity"
+	IdentityFileName = "token"
+)
+
 // Defaults of settings that have one.
 const (
 	DefaultAuthPath     = "auth/kubernetes"
-	DefaultIdentityFile = "/var/run/gatepass-identity/token"
-	DefaultTokenFile    = "/var/run/gatepass/token"
+	DefaultIdentityFile = IdentityDir + "/" + IdentityFileName
+	DefaultTokenFile    = SessionDir + "/token"
 	DefaultTokenMode    = fs.FileMode(0o400)
 	DefaultTimeout      = 60 * time.Second
 	// DefaultTerminationMessageFile is where the kubelet looks for a
 	// container's last words unless the container names another path.
 	DefaultTerminationMessageFile = "/dev/termination-log"
 )
+
+// SessionFile is the name of the file beside the token that describes the
+// session without holding a secret.
+const SessionFile = "session.json"
 
 // Limits of the timeout. A pod that waits longer than an hour for a session
 // is a pod that nobody watches.
@@ -124,47 +136,39 @@ type Setting struct {
 	Set func(*Config, string) error
 }
 
-func text(field func(*Config) *string) (func(*Config) string, func(*Config, string) error) {
-	get := func(c *Config) string { return *field(c) }
-	set := func(c *Config, v string) error { *field(c) = v; return nil }
-	return get, set
-}
-
-func setting(env, usage string, get func(*Config) string, set func(*Config, string) error) Setting {
-	name := strings.ToLower(strings.ReplaceAll(strings.TrimPrefix(env, "GATEPASS_"), "_", "-"))
-	return Setting{Env: env, Flag: name, Usage: usage, Get: get, Set: set}
-}
-
-func textSetting(env, usage string, field func(*Config) *string) Setting {
-	get, set := text(field)
-	return setting(env, usage, get, set)
-}
-
 // Settings lists the contract in the order in which the injector writes it.
 func Settings() []Setting {
 	return []Setting{
-		setting("GATEPASS_MODE", "how long to work: init or sidecar",
-			func(c *Config) string { return string(c.Mode) }, setMode),
-		setting("GATEPASS_PROTOCOL", "what to log in to: gateway or vault",
-			func(c *Config) string { return string(c.Protocol) }, setProtocol),
-		textSetting("GATEPASS_GATEWAY_URL", "the server's address (https)", func(c *Config) *string { return &c.GatewayURL }),
-		textSetting("GATEPASS_CA_BUNDLE", "PEM certificates that the server is verified with; default: the system's, else the built-in roots",
-			func(c *Config) *string { return &c.CABundle }),
-		textSetting("GATEPASS_ACCESS_ID", "access id of the auth method (protocol gateway)", func(c *Config) *string { return &c.AccessID }),
-		textSetting("GATEPASS_AUTH_CONFIG", "name of the gateway's Kubernetes auth config (protocol gateway)", func(c *Config) *string { return &c.AuthConfig }),
-		textSetting("GATEPASS_ROLE", "role to log in with (protocol vault)", func(c *Config) *string { return &c.Role }),
-		textSetting("GATEPASS_AUTH_PATH", "mount path of the auth method (protocol vault)", func(c *Config) *string { return &c.AuthPath }),
-		textSetting("GATEPASS_AUTH_NAMESPACE", "namespace of the auth method (protocol vault)", func(c *Config) *string { return &c.AuthNamespace }),
-		textSetting("GATEPASS_IDENTITY_FILE", "file with the projected service-account token", func(c *Config) *string { return &c.IdentityFile }),
-		textSetting("GATEPASS_TOKEN_FILE", "file that receives the session token", func(c *Config) *string { return &c.TokenFile }),
-		setting("GATEPASS_TOKEN_MODE", "mode of that file, octal",
-			func(c *Config) string { return FormatFileMode(c.TokenMode) }, setTokenMode),
-		setting("GATEPASS_TIMEOUT", "give up after this time, for example 60s",
-			func(c *Config) string { return c.Timeout.String() }, setTimeout),
-		setting("GATEPASS_LOG_LEVEL", "debug, info, warn or error",
-			func(c *Config) string { return strings.ToLower(c.LogLevel.String()) }, setLogLevel),
-		textSetting("GATEPASS_TERMINATION_MESSAGE_FILE", "file that receives the cause of a failure",
-			func(c *Config) *string { return &c.TerminationMessageFile }),
+		{"GATEPASS_MODE", "mode", "how long to work: init or sidecar",
+			func(c *Config) string { return string(c.Mode) }, setMode},
+		{"GATEPASS_PROTOCOL", "protocol", "what to log in to: gateway or vault",
+			func(c *Config) string { return string(c.Protocol) }, setProtocol},
+		{"GATEPASS_GATEWAY_URL", "gateway-url", "the server's address (https)",
+			func(c *Config) string { return c.GatewayURL }, func(c *Config, v string) error { c.GatewayURL = v; return nil }},
+		{"GATEPASS_CA_BUNDLE", "ca-bundle", "PEM certificates that the server is verified with; default: the system's, else the built-in roots",
+			func(c *Config) string { return c.CABundle }, func(c *Config, v string) error { c.CABundle = v; return nil }},
+		{"GATEPASS_ACCESS_ID", "access-id", "access id of the auth method (protocol gateway)",
+			func(c *Config) string { return c.AccessID }, func(c *Config, v string) error { c.AccessID = v; return nil }},
+		{"GATEPASS_AUTH_CONFIG", "auth-config", "name of the gateway's Kubernetes auth config (protocol gateway)",
+			func(c *Config) string { return c.AuthConfig }, func(c *Config, v string) error { c.AuthConfig = v; return nil }},
+		{"GATEPASS_ROLE", "role", "role to log in with (protocol vault)",
+			func(c *Config) string { return c.Role }, func(c *Config, v string) error { c.Role = v; return nil }},
+		{"GATEPASS_AUTH_PATH", "auth-path", "mount path of the auth method (protocol vault)",
+			func(c *Config) string { return c.AuthPath }, func(c *Config, v string) error { c.AuthPath = v; return nil }},
+		{"GATEPASS_AUTH_NAMESPACE", "auth-namespace", "namespace of the auth method (protocol vault)",
+			func(c *Config) string { return c.AuthNamespace }, func(c *Config, v string) error { c.AuthNamespace = v; return nil }},
+		{"GATEPASS_IDENTITY_FILE", "identity-file", "file with the projected service-account token",
+			func(c *Config) string { return c.IdentityFile }, func(c *Config, v string) error { c.IdentityFile = v; return nil }},
+		{"GATEPASS_TOKEN_FILE", "token-file", "file that receives the session token",
+			func(c *Config) string { return c.TokenFile }, func(c *Config, v string) error { c.TokenFile = v; return nil }},
+		{"GATEPASS_TOKEN_MODE", "token-mode", "mode of that file, octal",
+			func(c *Config) string { return FormatFileMode(c.TokenMode) }, setTokenMode},
+		{"GATEPASS_TIMEOUT", "timeout", "give up after this time, for example 60s",
+			func(c *Config) string { return c.Timeout.String() }, setTimeout},
+		{"GATEPASS_LOG_LEVEL", "log-level", "debug, info, warn or error",
+			func(c *Config) string { return strings.ToLower(c.LogLevel.String()) }, setLogLevel},
+		{"GATEPASS_TERMINATION_MESSAGE_FILE", "termination-message-file", "file that receives the cause of a failure",
+			func(c *Config) string { return c.TerminationMessageFile }, func(c *Config, v string) error { c.TerminationMessageFile = v; return nil }},
 	}
 }
 
@@ -263,12 +267,29 @@ func (c Config) Validate() error {
 	for _, f := range []struct{ env, path string }{
 		{"GATEPASS_IDENTITY_FILE", c.IdentityFile},
 		{"GATEPASS_TOKEN_FILE", c.TokenFile},
+		{"GATEPASS_TERMINATION_MESSAGE_FILE", c.TerminationMessageFile},
 	} {
-		if !path.IsAbs(f.path) {
-			fail(f.env, "%q is not an absolute path", f.path)
+		if err := checkFile(f.path); err != nil {
+			fail(f.env, "%w", err)
 		}
 	}
+	if path.Base(c.TokenFile) == SessionFile {
+		fail("GATEPASS_TOKEN_FILE", "%q is the name of the file that describes the session; choose another", SessionFile)
+	}
 	return errors.Join(errs...)
+}
+
+// checkFile reports why p can't be a file that the agent reads or writes.
+func checkFile(p string) error {
+	switch {
+	case !path.IsAbs(p):
+		return fmt.Errorf("%q is not an absolute path", p)
+	case strings.ContainsRune(p, 0):
+		return fmt.Errorf("%q holds a zero byte", p)
+	case path.Clean(p) != p || p == "/":
+		return fmt.Errorf("%q is not a plain path to a file; leave out '..', '.', double and trailing slashes", p)
+	}
+	return nil
 }
 
 // ParseMode reads init or sidecar.
@@ -351,17 +372,34 @@ func CheckURL(v string) error {
 		return errors.New("must be set, for example https://gatepass-gateway.gatepass-system.svc:8000")
 	}
 	u, err := url.Parse(v)
+	if err != nil {
+		// Not quoted, and neither is url.Parse's error: what can't be parsed
+		// may hold a password all the same.
+		return errors.New("is not a URL; use for example https://gatepass-gateway.gatepass-system.svc:8000")
+	}
 	switch {
-	case err != nil:
-		return fmt.Errorf("%q is not a URL", v)
-	case u.Scheme != "https":
-		return fmt.Errorf("%q must begin with https://: the token is never sent unencrypted", v)
-	case u.Host == "":
-		return fmt.Errorf("%q names no host", v)
 	case u.User != nil:
 		return errors.New("must not hold a user or password")
-	case u.RawQuery != "" || u.Fragment != "":
-		return fmt.Errorf("%q must not have a query or fragment", v)
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(v, "#"):
+		return fmt.Errorf("%q must not have a query or fragment", u.Scheme+"://"+u.Host+u.Path)
+	case u.Scheme != "https":
+		return fmt.Errorf("%q must begin with https://: the token is never sent unencrypted", v)
+	case u.Hostname() == "":
+		return fmt.Errorf("%q names no host", v)
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("%q has no valid port; use 1 to 65535", v)
+		}
 	}
 	return nil
 }
+
+// The agent's image holds one program, and a sidecar's postStart hook runs it
+// with one command.
+const (
+	// AgentPath is the program's path in the image.
+	AgentPath = "/gatepass-agent"
+	// WaitCommand blocks until the session's files are complete.
+	WaitCommand = "wait"
+)

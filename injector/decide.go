@@ -1,0 +1,259 @@
+package injector
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/injector/profile"
+)
+
+// Injector decides about pods by one set of profiles. It is never changed, so
+// any number of goroutines may use it.
+type Injector struct {
+	profiles    *profile.Set
+	annotations map[string]Annotation
+	names       []string
+}
+
+// New returns an Injector for the profiles.
+func New(profiles *profile.Set) *Injector {
+	i := &Injector{profiles: profiles, annotations: map[string]Annotation{}}
+	for _, a := range Annotations() {
+		i.annotations[a.Name] = a
+		i.names = append(i.names, a.Name)
+	}
+	return i
+}
+
+// Decide says what happens to the pod with this JSON, as the API server sent
+// it. Equal pods get equal decisions, byte by byte.
+func (i *Injector) Decide(raw []byte) Decision {
+	d := new(Decision)
+	pod, err := decodePod(raw)
+	if err != nil {
+		d.deny(ReasonMalformedPod, "%v", err)
+		d.denied()
+		return *d
+	}
+	d.Pod = pod.displayName()
+	names := ours(pod.Metadata.Annotations)
+	switch {
+	case len(names) == 0 && len(ours(pod.Metadata.Labels)) == 0:
+		return *d.close(Skipped, ReasonNotRequested)
+	case pod.mirror():
+		d.warn("a static pod is run by its kubelet, not by the API server; it gets no session")
+		return *d.close(Skipped, ReasonMirrorPod)
+	}
+	wanted := i.wanted(pod, names, d)
+	switch {
+	case d.denied():
+		return *d
+	case !wanted:
+		return *d.skip(pod)
+	}
+	i.inject(pod, names, d)
+	return *d
+}
+
+func (d *Decision) skip(pod *podView) *Decision {
+	if _, ok := pod.Metadata.Annotations[Prefix+keyStatus]; ok {
+		d.warn("annotation %[1]sstatus means nothing to Gatepass, and this pod gets no session; add %[1]sinject: \"true\" to get one", Prefix)
+	}
+	if _, ok := pod.Metadata.Annotations[Prefix+keyInject]; ok || pod.Metadata.Labels[Prefix+keyInject] != "" {
+		return d.close(Skipped, ReasonOptedOut)
+	}
+	return d.close(Skipped, ReasonNotRequested)
+}
+
+func (i *Injector) inject(pod *podView, names []string, d *Decision) {
+	if pod.windows() {
+		d.deny(ReasonWindows, "the pod is for Windows nodes, for which there is no agent; remove %sinject", Prefix)
+	}
+	s := i.settle(pod, names, d)
+	if s == nil {
+		d.denied()
+		return
+	}
+	get := readers(pod, s, d)
+	injected := present(pod, s, d)
+	checkIdentityMounts(pod, d)
+	for n := range get {
+		checkMounts(&get[n], s, d)
+	}
+	if d.denied() {
+		return
+	}
+	id := chooseIdentity(pod, get, s)
+	if injected {
+		id.keep(pod.agent())
+	}
+	i.warn(pod, get, s, id, d)
+	d.Patch = additions(pod, get, s, id, injected)
+	switch {
+	case d.Patch == nil:
+		d.close(Unchanged, ReasonAlreadyInjected)
+	case injected:
+		d.close(Injected, ReasonCompleted)
+	default:
+		d.close(Injected, ReasonInjected)
+	}
+}
+
+// additions computes the patch. Paths count places in the raw object, so the
+// agent, which moves the init containers behind it, comes last.
+func additions(pod *podView, get []container, s *settings, id identity, injected bool) []byte {
+	p := new(patch)
+	if _, ok := pod.Metadata.Annotations[Prefix+keyStatus]; !ok {
+		p.status(pod.Metadata.Annotations == nil)
+	}
+	if !injected {
+		p.volumes(s, pod.Spec.Volumes == nil)
+	}
+	for n := range get {
+		p.container(&get[n], s)
+	}
+	if !injected {
+		if pod.Spec.InitContainers == nil {
+			p.add("spec", "initContainers")
+			p.raw("[")
+			p.agentContainer(s, id)
+			p.raw("]")
+		} else {
+			p.add("spec", "initContainers", "0")
+			p.agentContainer(s, id)
+		}
+		p.end()
+	}
+	return p.document()
+}
+
+func (p *patch) status(missing bool) {
+	const value = `"` + statusInjected + `"`
+	if missing {
+		p.add("metadata", "annotations")
+		p.raw(`{"` + Prefix + keyStatus + `":` + value + `}`)
+	} else {
+		// RFC 6901 writes a slash in a key as ~1.
+		p.add("metadata", "annotations", "gatepass.dev~1"+keyStatus)
+		p.raw(value)
+	}
+	p.end()
+}
+
+func (p *patch) volumes(s *settings, missing bool) {
+	if missing {
+		p.add("spec", "volumes")
+		p.raw("[")
+		p.sessionVolume()
+		p.raw(",")
+		p.identityVolume(s)
+		p.raw("]")
+		p.end()
+		return
+	}
+	p.add("spec", "volumes", "-")
+	p.sessionVolume()
+	p.end()
+	p.add("spec", "volumes", "-")
+	p.identityVolume(s)
+	p.end()
+}
+
+// container adds the session's mount and the variable that names its file,
+// where they are not there yet. The variable goes first, so that variables of
+// the application can refer to it.
+func (p *patch) container(c *container, s *settings) {
+	index := strconv.Itoa(c.index)
+	if c.env(TokenFileEnv) == nil {
+		if c.Env == nil {
+			p.add("spec", c.list, index, "env")
+			p.raw(`[{"name":"` + TokenFileEnv + `"`)
+			p.textField("value", literal(s.tokenPath()))
+			p.raw("}]")
+		} else {
+			p.add("spec", c.list, index, "env", "0")
+			p.raw(`{"name":"` + TokenFileEnv + `"`)
+			p.textField("value", literal(s.tokenPath()))
+			p.raw("}")
+		}
+		p.end()
+	}
+	if c.mount(SessionVolume) == nil {
+		open, shut := "", ""
+		if c.VolumeMounts == nil {
+			p.add("spec", c.list, index, "volumeMounts")
+			open, shut = "[", "]"
+		} else {
+			p.add("spec", c.list, index, "volumeMounts", "-")
+		}
+		p.raw(open + `{"name":"` + SessionVolume + `"`)
+		p.textField("mountPath", s.mountPath)
+		p.raw(`,"readOnly":true}` + shut)
+		p.end()
+	}
+}
+
+// tokenPath is where the application finds the session token.
+func (s *settings) tokenPath() string { return s.mountPath + "/" + s.tokenFile }
+
+// keep takes over what an agent that is there already was told.
+func (id *identity) keep(agent *containerView) {
+	if sc := agent.SecurityContext; sc != nil && sc.RunAsUser != nil {
+		id.user = *sc.RunAsUser
+	}
+	if e := agent.env("GATEPASS_TOKEN_MODE"); e != nil {
+		if m, err := config.ParseFileMode(e.Value); err == nil {
+			id.mode = m
+		}
+	}
+}
+
+// warn says what is odd about a pod that is let through.
+func (i *Injector) warn(pod *podView, get []container, s *settings, id identity, d *Decision) {
+	if v, ok := pod.Metadata.Annotations[Prefix+keyStatus]; ok && v != statusInjected {
+		d.warn("annotation %sstatus=%q means nothing to Gatepass; remove it", Prefix, v)
+	}
+	if pod.Spec.HostNetwork && pod.Spec.DNSPolicy != "ClusterFirstWithHostNet" && clusterName(s.agent.GatewayURL) {
+		d.warn("the pod uses the host's network, where %s can't be resolved; set dnsPolicy: ClusterFirstWithHostNet", s.agent.GatewayURL)
+	}
+	if user, yes := id.loosens(pod); yes {
+		d.warn("the agent runs as user %d and every other container as %d: Kubernetes then lets every user in the pod read the pod's other projected tokens; remove agent-run-as-user", id.user, user)
+	}
+	var blind []string
+	for _, c := range get {
+		if !pod.canRead(c.containerView, id) {
+			blind = append(blind, c.Name)
+		}
+	}
+	if len(blind) > 0 {
+		d.warn("the session token is written by user %d with mode %s, which may be unreadable in: %s; list the containers that need it in %scontainers, or choose another %stoken-mode",
+			id.user, config.FormatFileMode(id.mode), strings.Join(blind, ", "), Prefix, Prefix)
+	}
+}
+
+// canRead reports whether the container can read a token written by id, as
+// far as the pod tells.
+func (p *podView) canRead(c *containerView, id identity) bool {
+	user := p.user(c)
+	switch {
+	case id.mode&0o004 != 0, user != nil && *user == id.user:
+		return true
+	case id.mode&0o040 == 0:
+		return false
+	}
+	// The volume's files belong to fsGroup when there is one, and every
+	// container of the pod is in it.
+	group := p.group(c)
+	return p.Spec.SecurityContext != nil && p.Spec.SecurityContext.FSGroup != nil || group != nil && *group == id.group
+}
+
+// clusterName reports whether a URL's host is known only to cluster DNS.
+func clusterName(url string) bool {
+	host := strings.TrimPrefix(url, "https://")
+	host, _, _ = strings.Cut(host, "/")
+	host, _, _ = strings.Cut(host, ":")
+	labels := strings.Split(host, ".")
+	return len(labels) == 1 && host != "localhost" || slices.Contains(labels, "svc")
+}

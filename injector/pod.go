@@ -1,0 +1,188 @@
+package injector
+
+import (
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+)
+
+// The pod as far as a decision depends on it. These structs are only ever
+// read from: what they leave out is not lost, because patches are additions
+// to the raw object.
+type podView struct {
+	Metadata metadataView `json:"metadata"`
+	Spec     specView     `json:"spec"`
+}
+
+type metadataView struct {
+	Name         string            `json:"name"`
+	GenerateName string            `json:"generateName"`
+	Annotations  map[string]string `json:"annotations"`
+	Labels       map[string]string `json:"labels"`
+}
+
+type specView struct {
+	OS              *osView           `json:"os"`
+	NodeSelector    map[string]string `json:"nodeSelector"`
+	HostNetwork     bool              `json:"hostNetwork"`
+	DNSPolicy       string            `json:"dnsPolicy"`
+	SecurityContext *securityView     `json:"securityContext"`
+	Volumes         []volumeView      `json:"volumes"`
+	InitContainers  []containerView   `json:"initContainers"`
+	Containers      []containerView   `json:"containers"`
+}
+
+type osView struct {
+	Name string `json:"name"`
+}
+
+type securityView struct {
+	RunAsUser  *int64 `json:"runAsUser"`
+	RunAsGroup *int64 `json:"runAsGroup"`
+	// FSGroup is a pod's only.
+	FSGroup *int64 `json:"fsGroup"`
+}
+
+type volumeView struct {
+	Name     string `json:"name"`
+	EmptyDir *struct {
+		Medium string `json:"medium"`
+	} `json:"emptyDir"`
+	Projected *struct {
+		Sources []struct {
+			ServiceAccountToken *struct{} `json:"serviceAccountToken"`
+		} `json:"sources"`
+	} `json:"projected"`
+}
+
+type containerView struct {
+	Name            string        `json:"name"`
+	Env             []envView     `json:"env"`
+	VolumeMounts    []mountView   `json:"volumeMounts"`
+	SecurityContext *securityView `json:"securityContext"`
+}
+
+type envView struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+type mountView struct {
+	Name      string `json:"name"`
+	MountPath string `json:"mountPath"`
+	ReadOnly  bool   `json:"readOnly"`
+}
+
+// decodePod reads the raw object. Field names are case-sensitive and must not
+// repeat, as for the API server itself.
+func decodePod(raw []byte) (*podView, error) {
+	pod := new(podView)
+	if err := json.Unmarshal(raw, pod); err != nil {
+		return nil, fmt.Errorf("the object is not a pod that can be read: %w", err)
+	}
+	return pod, nil
+}
+
+// displayName is the pod's name for people; a pod from a controller has none
+// yet on admission, only the prefix that the API server will complete.
+func (p *podView) displayName() string {
+	if p.Metadata.Name == "" && p.Metadata.GenerateName != "" {
+		return p.Metadata.GenerateName + "*"
+	}
+	return p.Metadata.Name
+}
+
+func (p *podView) windows() bool {
+	return p.Spec.OS != nil && p.Spec.OS.Name == "windows" || p.Spec.NodeSelector["kubernetes.io/os"] == "windows"
+}
+
+// mirrorAnnotation marks the API server's image of a static pod. The kubelet
+// already runs that pod from its file; refusing or changing the image would
+// only hide it (k8s.io/api/core/v1, MirrorPodAnnotationKey).
+const mirrorAnnotation = "kubernetes.io/config.mirror"
+
+func (p *podView) mirror() bool {
+	_, ok := p.Metadata.Annotations[mirrorAnnotation]
+	return ok
+}
+
+func (p *podView) volume(name string) *volumeView {
+	for i := range p.Spec.Volumes {
+		if p.Spec.Volumes[i].Name == name {
+			return &p.Spec.Volumes[i]
+		}
+	}
+	return nil
+}
+
+func (c *containerView) env(name string) *envView {
+	for i := range c.Env {
+		if c.Env[i].Name == name {
+			return &c.Env[i]
+		}
+	}
+	return nil
+}
+
+func (c *containerView) mount(volume string) *mountView {
+	for i := range c.VolumeMounts {
+		if c.VolumeMounts[i].Name == volume {
+			return &c.VolumeMounts[i]
+		}
+	}
+	return nil
+}
+
+// container is a container of a pod and its place there.
+type container struct {
+	*containerView
+	// list is initContainers or containers, index its place in the raw object.
+	list  string
+	index int
+}
+
+// applications lists the pod's init containers and containers without the agent.
+func (p *podView) applications() []container {
+	all := make([]container, 0, len(p.Spec.InitContainers)+len(p.Spec.Containers))
+	for i := range p.Spec.InitContainers {
+		if c := &p.Spec.InitContainers[i]; c.Name != AgentContainer {
+			all = append(all, container{c, "initContainers", i})
+		}
+	}
+	for i := range p.Spec.Containers {
+		all = append(all, container{&p.Spec.Containers[i], "containers", i})
+	}
+	return all
+}
+
+// agent returns the agent's container if the pod has one.
+func (p *podView) agent() *containerView {
+	for i := range p.Spec.InitContainers {
+		if p.Spec.InitContainers[i].Name == AgentContainer {
+			return &p.Spec.InitContainers[i]
+		}
+	}
+	return nil
+}
+
+// user is whom the container runs as, if the pod says so.
+func (p *podView) user(c *containerView) *int64 {
+	if s := c.SecurityContext; s != nil && s.RunAsUser != nil {
+		return s.RunAsUser
+	}
+	if s := p.Spec.SecurityContext; s != nil {
+		return s.RunAsUser
+	}
+	return nil
+}
+
+// group is the container's primary group, if the pod says so.
+func (p *podView) group(c *containerView) *int64 {
+	if s := c.SecurityContext; s != nil && s.RunAsGroup != nil {
+		return s.RunAsGroup
+	}
+	if s := p.Spec.SecurityContext; s != nil {
+		return s.RunAsGroup
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package profile
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"unicode"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gatepass/gatepass/agent/config"
+)
+
+func (v *validator) agent(p *field.Path, c *Agent, r *Resolved) {
+	r.Image, r.ImagePullPolicy = c.Image, c.ImagePullPolicy
+	if err := CheckImage(c.Image); err != nil {
+		v.invalid(p.Child("image"), c.Image, err.Error())
+	}
+	switch c.ImagePullPolicy {
+	case "", "Always", "IfNotPresent", "Never":
+	default:
+		v.errs = append(v.errs, field.NotSupported(p.Child("imagePullPolicy"), c.ImagePullPolicy, []string{"Always", "IfNotPresent", "Never"}))
+	}
+	var err error
+	if c.Mode != "" {
+		if r.Agent.Mode, err = config.ParseMode(c.Mode); err != nil {
+			v.invalid(p.Child("mode"), c.Mode, err.Error())
+		}
+	}
+	if c.Timeout != "" {
+		if r.Agent.Timeout, err = config.ParseTimeout(c.Timeout); err != nil {
+			v.invalid(p.Child("timeout"), c.Timeout, err.Error())
+		}
+	}
+	if c.LogLevel != "" {
+		if r.Agent.LogLevel, err = config.ParseLogLevel(c.LogLevel); err != nil {
+			v.invalid(p.Child("logLevel"), c.LogLevel, err.Error())
+		}
+	}
+	r.RunAsUser, r.RunAsGroup = c.RunAsUser, c.RunAsGroup
+	v.id(p.Child("runAsUser"), c.RunAsUser)
+	v.id(p.Child("runAsGroup"), c.RunAsGroup)
+	r.Resources = c.Resources
+	v.resources(p.Child("resources"), c.Resources)
+}
+
+func (v *validator) id(p *field.Path, id *int64) {
+	if id == nil {
+		return
+	}
+	if err := CheckID(*id); err != nil {
+		v.invalid(p, *id, err.Error())
+	}
+}
+
+func (v *validator) resources(p *field.Path, r Resources) {
+	for _, q := range []struct {
+		path  *field.Path
+		value string
+	}{
+		{p.Child("requests", "cpu"), r.Requests.CPU},
+		{p.Child("requests", "memory"), r.Requests.Memory},
+		{p.Child("limits", "cpu"), r.Limits.CPU},
+		{p.Child("limits", "memory"), r.Limits.Memory},
+	} {
+		if err := CheckQuantity(q.value); err != nil {
+			v.invalid(q.path, q.value, err.Error())
+		}
+	}
+	if err := r.Check(); err != nil {
+		v.invalid(p, "", err.Error())
+	}
+}
+
+// Check reports a request above its limit, which the API server would refuse.
+// Quantities that can't be parsed are CheckQuantity's to report.
+func (r Resources) Check() error {
+	var errs []error
+	for _, pair := range []struct{ name, request, limit string }{
+		{"cpu", r.Requests.CPU, r.Limits.CPU},
+		{"memory", r.Requests.Memory, r.Limits.Memory},
+	} {
+		if pair.request == "" || pair.limit == "" {
+			continue
+		}
+		request, err := resource.ParseQuantity(pair.request)
+		if err != nil {
+			continue
+		}
+		limit, err := resource.ParseQuantity(pair.limit)
+		if err != nil {
+			continue
+		}
+		if request.Cmp(limit) > 0 {
+			errs = append(errs, fmt.Errorf("the request for %s (%s) is above its limit (%s)", pair.name, pair.request, pair.limit))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// CheckQuantity reports why v is not an amount of a resource; "" is none.
+func CheckQuantity(v string) error {
+	if v == "" {
+		return nil
+	}
+	q, err := resource.ParseQuantity(v)
+	if err != nil {
+		return fmt.Errorf("%q is not a quantity; use for example 10m or 16Mi", v)
+	}
+	if q.Sign() < 0 {
+		return fmt.Errorf("%q is negative", v)
+	}
+	return nil
+}
+
+// CheckImage reports why v can't name an image.
+func CheckImage(v string) error {
+	switch {
+	case v == "":
+		return errors.New("must be set, for example ghcr.io/gatepass/agent:v0.1.0")
+	case strings.IndexFunc(v, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }) >= 0:
+		return fmt.Errorf("%q holds white space", v)
+	}
+	return nil
+}
+
+// CheckID reports why the agent can't be told to run as a user or group. The
+// upper bound is that of Kubernetes' own validation of runAsUser. Root can't
+// be asked for: the restricted Pod Security Standard forbids it, and nothing
+// that the agent does needs it.
+func CheckID(id int64) error {
+	if id < 1 || id > math.MaxInt32 {
+		return fmt.Errorf("%d is out of range; use 1 to %d", id, math.MaxInt32)
+	}
+	return nil
+}
+
+// CheckExpiration reports why s can't be a projected token's life in seconds.
+func CheckExpiration(s int64) error {
+	if s < MinExpirationSeconds || s > MaxExpirationSeconds {
+		return fmt.Errorf("%d is out of range; Kubernetes takes %d to %d seconds", s, MinExpirationSeconds, int64(MaxExpirationSeconds))
+	}
+	return nil
+}
+
+// maxText bounds names that are passed on: the longest that Kubernetes itself
+// uses is a DNS subdomain of 253 characters.
+const maxText = 253
+
+// CheckText reports characters that a name which is passed on can't hold.
+func CheckText(v string) error {
+	if len(v) > maxText {
+		return fmt.Errorf("is longer than %d bytes", maxText)
+	}
+	if strings.IndexFunc(v, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == unicode.ReplacementChar }) >= 0 {
+		return fmt.Errorf("%q holds white space or control characters", v)
+	}
+	return nil
+}
