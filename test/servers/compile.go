@@ -42,7 +42,6 @@ func (b *builder) build(ctx context.Context, parts []string) error {
 		}
 	}
 	if len(stale) == 0 {
-		fmt.Fprintf(b.out, "Kubernetes %s: %s are built.\n", b.version, strings.Join(parts, ", "))
 		return nil
 	}
 	b.announce(stale)

@@ -26,10 +26,11 @@ func main() {
 	if *node {
 		parts = append(parts, servers.Node()...)
 	}
-	_, err := servers.Ensure(ctx, servers.Options{Kubernetes: *kubernetes, Parts: parts, Out: os.Stdout})
+	dir, err := servers.Ensure(ctx, servers.Options{Kubernetes: *kubernetes, Parts: parts, Out: os.Stdout})
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		os.Exit(1)
 	}
+	fmt.Println("The Kubernetes servers are ready in", dir)
 }
