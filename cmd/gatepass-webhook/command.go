@@ -1,0 +1,173 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/certs"
+	"github.com/gatepass/gatepass/webhook"
+)
+
+// flags are the command's, as they were given.
+type flags struct {
+	config        string
+	certDir       string
+	bindAddress   string
+	port          int
+	metrics       string
+	probes        string
+	logLevel      string
+	shutdownDelay time.Duration
+
+	selfManaged          bool
+	namespace            string
+	caSecret             string
+	webhookConfiguration string
+	service              string
+	kubeconfig           string
+}
+
+func newCommand() *cobra.Command {
+	var f flags
+	cmd := &cobra.Command{
+		Use:   "gatepass-webhook --config FILE (--cert-dir DIR | --self-managed-certs)",
+		Short: "Admission webhook that gives annotated pods a session",
+		Long: `gatepass-webhook answers the AdmissionReviews of pods at ` + webhook.Path + `. Pods that
+ask for a session get the agent and its volumes; pods that ask for one in a way
+that can't be right are refused with the reason.
+
+The configuration and the certificate are followed when they change. With
+--cert-dir no access to the Kubernetes API is needed.`,
+		Example: `  # certificates from cert-manager, mounted as files
+  gatepass-webhook --config /etc/gatepass/config.yaml --cert-dir /etc/gatepass/tls
+
+  # certificates managed by the webhook itself, in a cluster
+  gatepass-webhook --config /etc/gatepass/config.yaml --self-managed-certs`,
+		Args:          cobra.NoArgs,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), &f) },
+	}
+	p := cmd.Flags()
+	p.StringVar(&f.config, "config", "", "file with the profiles (InjectorConfig)")
+	p.StringVar(&f.certDir, "cert-dir", "", "folder with tls.crt and tls.key")
+	p.StringVar(&f.bindAddress, "bind-address", "", "address to serve admissions on; all if empty")
+	p.IntVar(&f.port, "port", 9443, "port to serve admissions on")
+	p.StringVar(&f.metrics, "metrics-bind-address", ":8080", "host:port to serve /metrics on; 0 for none")
+	p.StringVar(&f.probes, "health-probe-bind-address", ":8081", "host:port to serve /healthz and /readyz on; 0 for none")
+	p.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
+	p.DurationVar(&f.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on answering after SIGTERM")
+	p.BoolVar(&f.selfManaged, "self-managed-certs", false, "issue and rotate the serving certificate with an authority kept in a Secret")
+	p.StringVar(&f.namespace, "namespace", "", "namespace of the Secret and the Service; the pod's own if empty")
+	p.StringVar(&f.caSecret, "ca-secret", "gatepass-webhook-ca", "Secret that holds the authority")
+	p.StringVar(&f.webhookConfiguration, "webhook-configuration", "gatepass", "MutatingWebhookConfiguration that gets the authority's certificate")
+	p.StringVar(&f.service, "service", "gatepass-webhook", "Service that the API server calls")
+	p.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig for --self-managed-certs outside of a cluster")
+	return cmd
+}
+
+// servingCertificate is a certificate source that has to be run.
+type servingCertificate interface {
+	webhook.Certificate
+	Start(context.Context) error
+}
+
+func run(ctx context.Context, f *flags) error {
+	level, err := config.ParseLogLevel(f.logLevel)
+	if err != nil {
+		return fmt.Errorf("--log-level: %w", err)
+	}
+	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})
+	log := slog.New(handler)
+	// The libraries' logs are lines of the same kind.
+	ctrl.SetLogger(logr.FromSlogHandler(handler))
+	klog.SetSlogLogger(log)
+
+	certificate, err := f.certificate(log)
+	if err != nil {
+		return err
+	}
+	server, err := webhook.New(webhook.Options{
+		ConfigFile:     f.config,
+		Certificate:    certificate,
+		BindAddress:    f.bindAddress,
+		Port:           f.port,
+		MetricsAddress: f.metrics,
+		ProbeAddress:   f.probes,
+		ShutdownDelay:  f.shutdownDelay,
+		Logger:         log,
+	})
+	if err != nil {
+		return err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		if err := certificate.Start(ctx); err != nil {
+			return fmt.Errorf("serving certificate: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error { return server.Run(ctx) })
+	return group.Wait()
+}
+
+func (f *flags) certificate(log *slog.Logger) (servingCertificate, error) {
+	switch {
+	case f.certDir != "" && f.selfManaged:
+		return nil, errors.New("--cert-dir and --self-managed-certs exclude each other; give one of them")
+	case f.certDir != "":
+		files, err := certs.NewFiles(filepath.Join(f.certDir, "tls.crt"), filepath.Join(f.certDir, "tls.key"))
+		if err != nil {
+			return nil, fmt.Errorf("--cert-dir: %w", err)
+		}
+		files.Logger = log
+		return files, nil
+	case f.selfManaged:
+		cfg, namespace, err := f.cluster()
+		if err != nil {
+			return nil, err
+		}
+		return certs.NewSelfManaged(certs.SelfManagedOptions{
+			RESTConfig:           cfg,
+			Namespace:            namespace,
+			CASecret:             f.caSecret,
+			Service:              f.service,
+			WebhookConfiguration: f.webhookConfiguration,
+			Logger:               log,
+		})
+	}
+	return nil, errors.New("no serving certificate is given; use --cert-dir DIR or --self-managed-certs")
+}
+
+// namespaceFile is where Kubernetes tells a pod its namespace.
+const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
+
+func (f *flags) cluster() (*rest.Config, string, error) {
+	cfg, err := clientcmd.BuildConfigFromFlags("", f.kubeconfig)
+	if err != nil {
+		return nil, "", fmt.Errorf("--self-managed-certs needs the Kubernetes API; outside of a cluster give --kubeconfig: %w", err)
+	}
+	if f.namespace != "" {
+		return cfg, f.namespace, nil
+	}
+	namespace, err := os.ReadFile(namespaceFile)
+	if err != nil {
+		return nil, "", fmt.Errorf("the namespace is not known outside of a cluster; give --namespace: %w", err)
+	}
+	return cfg, strings.TrimSpace(string(namespace)), nil
+}

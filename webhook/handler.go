@@ -1,0 +1,206 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gatepass/gatepass/injector"
+)
+
+// Reasons of refusals that happen before a pod is looked at.
+const (
+	reasonBadRequest    injector.Reason = "bad-request"
+	reasonTooLarge      injector.Reason = "too-large"
+	reasonNotAPod       injector.Reason = "not-a-pod"
+	reasonNotCreation   injector.Reason = "not-a-creation"
+	reasonNoConfig      injector.Reason = "no-config"
+	reasonInternalError injector.Reason = "internal-error"
+)
+
+const (
+	// maxBody is what an API server can send: two objects of at most 3 MB and
+	// what surrounds them, see the derivation in controller-runtime's
+	// pkg/webhook/admission/http.go.
+	maxBody = 7 << 20
+	// maxPooled keeps a rare huge request from staying in memory.
+	maxPooled = 1 << 20
+	// readTimeout bounds the reading of a body and writeTimeout the writing of
+	// an answer. An API server waits for 30 s at most (timeoutSeconds), and for
+	// ours for 5.
+	readTimeout  = 10 * time.Second
+	writeTimeout = 10 * time.Second
+)
+
+// decider decides about a pod; *injector.Injector is one.
+type decider interface {
+	Decide(pod []byte) injector.Decision
+}
+
+// handler answers AdmissionReviews.
+type handler struct {
+	// decider returns nil while there is no valid configuration.
+	decider func() decider
+	metrics *metrics
+	log     *slog.Logger
+	buffers sync.Pool
+}
+
+func newHandler(d func() decider, m *metrics, log *slog.Logger) *handler {
+	return &handler{decider: d, metrics: m, log: log, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
+}
+
+// ServeHTTP always answers with an AdmissionReview. What an API server would
+// never send gets an HTTP error status as well.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	start := time.Now()
+	in, out := h.buffer(), h.buffer()
+	defer h.buffers.Put(in)
+	defer h.buffers.Put(out)
+
+	var uid string
+	status := http.StatusOK
+	request, a := h.read(w, r, in)
+	if request == nil {
+		status = a.code
+	} else {
+		uid = request.UID
+		a = h.decide(request)
+	}
+	out.Write(appendResponse(out.AvailableBuffer(), uid, &a))
+	h.write(w, status, out.Bytes())
+	took := time.Since(start)
+	h.metrics.observe(&a, took)
+	h.record(r.Context(), request, &a, took)
+}
+
+func (h *handler) buffer() *bytes.Buffer {
+	b, ok := h.buffers.Get().(*bytes.Buffer)
+	if !ok || b.Cap() > maxPooled {
+		return new(bytes.Buffer)
+	}
+	b.Reset()
+	return b
+}
+
+// read returns the request, or nil and the refusal of one that is none.
+func (h *handler) read(w http.ResponseWriter, r *http.Request, in *bytes.Buffer) (*reviewRequest, answer) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		return nil, refuse(http.StatusMethodNotAllowed, reasonBadRequest, "method %s is not allowed; POST an AdmissionReview", r.Method)
+	}
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		return nil, refuse(http.StatusUnsupportedMediaType, reasonBadRequest, "content type %q is not application/json", r.Header.Get("Content-Type"))
+	}
+	// Not every connection has deadlines to set (a test's recorder has none).
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Now().Add(readTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, refuse(http.StatusInternalServerError, reasonInternalError, "the connection takes no deadline")
+	}
+	if n := r.ContentLength; n > 0 && n <= maxBody {
+		in.Grow(int(n) + bytes.MinRead)
+	}
+	if _, err := io.Copy(in, http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+		var large *http.MaxBytesError
+		if errors.As(err, &large) {
+			return nil, refuse(http.StatusRequestEntityTooLarge, reasonTooLarge, "the body is larger than %d bytes", maxBody)
+		}
+		return nil, refuse(http.StatusBadRequest, reasonBadRequest, "the body could not be read: %v", err)
+	}
+	request, err := decodeReview(in.Bytes())
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, reasonBadRequest, "%v", err)
+	}
+	return request, answer{}
+}
+
+// decide never panics: a pod that upsets us is refused, because it asked for a
+// session (the API server sends no other), and the webhook goes on.
+func (h *handler) decide(request *reviewRequest) (a answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error("panic while deciding about a pod; please report it", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			a = refuse(http.StatusInternalServerError, reasonInternalError, "Gatepass failed on this pod, see the webhook's log; request %s", request.UID)
+		}
+	}()
+	switch {
+	case request.Kind != podKind:
+		return refuse(http.StatusBadRequest, reasonNotAPod, "the object is a %s, but Gatepass injects into pods only; narrow the rules of the webhook configuration to pods", request.Kind)
+	case request.Operation != "CREATE" || request.SubResource != "":
+		// A pod's containers can't be changed later on, and refusing would keep
+		// others from changing what can.
+		return answer{Decision: injector.Decision{
+			Result: injector.Skipped, Reason: reasonNotCreation,
+			Warnings: []string{"Gatepass acts on the creation of pods only; narrow the rules of the webhook configuration to CREATE of pods"},
+		}}
+	case len(request.Object) == 0 || request.Object.Kind() == 'n':
+		return refuse(http.StatusBadRequest, reasonBadRequest, "the AdmissionReview's request has no object")
+	}
+	d := h.decider()
+	if d == nil {
+		return refuse(http.StatusServiceUnavailable, reasonNoConfig, "Gatepass has no valid configuration yet, so this pod can't get a session; the administrator finds the cause in the webhook's log")
+	}
+	return answer{Decision: d.Decide(request.Object), code: http.StatusForbidden}
+}
+
+func (h *handler) write(w http.ResponseWriter, status int, body []byte) {
+	// An error here means that the caller is gone, and its next call comes anew.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+// Log keys.
+const (
+	keyUID       = "uid"
+	keyNamespace = "namespace"
+	keyPod       = "pod"
+	keyResult    = "result"
+	keyReason    = "reason"
+	keyProfile   = "profile"
+	keyMode      = "mode"
+	keyMessage   = "message"
+	keyDuration  = "duration_us"
+)
+
+// record writes one line for each decision. It never holds the pod.
+func (h *handler) record(ctx context.Context, r *reviewRequest, a *answer, took time.Duration) {
+	level := slog.LevelInfo
+	if a.Result == injector.Denied {
+		level = slog.LevelWarn
+	}
+	if !h.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 12)
+	if r != nil {
+		attrs = append(attrs, slog.String(keyUID, r.UID), slog.String(keyNamespace, r.Namespace))
+		if r.DryRun {
+			attrs = append(attrs, slog.Bool("dry_run", true))
+		}
+	}
+	attrs = append(attrs, slog.String(keyPod, a.Pod), slog.String(keyResult, string(a.Result)), slog.String(keyReason, string(a.Reason)))
+	if a.Profile != "" {
+		attrs = append(attrs, slog.String(keyProfile, a.Profile), slog.String(keyMode, a.Mode))
+	}
+	if len(a.Problems) > 0 {
+		attrs = append(attrs, slog.String(keyMessage, a.Message()))
+	}
+	if len(a.Warnings) > 0 {
+		attrs = append(attrs, slog.Any("warnings", a.Warnings))
+	}
+	attrs = append(attrs, slog.Int64(keyDuration, took.Microseconds()))
+	h.log.LogAttrs(ctx, level, "admission", attrs...)
+}

@@ -1,0 +1,77 @@
+package webhook
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// metrics are the webhook's own, in a registry of its own.
+type metrics struct {
+	registry   *prometheus.Registry
+	admissions *prometheus.CounterVec
+	duration   prometheus.Histogram
+	reloadOK   prometheus.Gauge
+	reloadTime prometheus.Gauge
+	reloads    *prometheus.CounterVec
+}
+
+// newMetrics registers the metrics; expiry tells when the served certificate
+// ends, the zero time if none is served.
+func newMetrics(expiry func() time.Time) *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		admissions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatepass_webhook_admissions_total",
+			Help: "Admission reviews answered, by result and reason.",
+		}, []string{keyResult, keyReason}),
+		duration: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "gatepass_webhook_admission_duration_seconds",
+			Help: "Time from a review's arrival to its answer.",
+			Buckets: []float64{
+				.00005, .0001, .0002, .0003, .0005, .00075, .001, .0025, .005, .01, .025, .05, .1, .5, 1, 5,
+			},
+		}),
+		reloadOK: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gatepass_webhook_config_last_reload_successful",
+			Help: "1 if the configuration file as it is now is in use, 0 if it is broken and the last good one is in use.",
+		}),
+		reloadTime: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gatepass_webhook_config_last_reload_success_timestamp_seconds",
+			Help: "When the configuration in use was loaded, in seconds since 1970.",
+		}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatepass_webhook_config_reloads_total",
+			Help: "Changes of the configuration that were noticed, by result.",
+		}, []string{keyResult}),
+	}
+	m.registry.MustRegister(m.admissions, m.duration, m.reloadOK, m.reloadTime, m.reloads,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatepass_webhook_certificate_expiry_timestamp_seconds",
+			Help: "When the serving certificate expires, in seconds since 1970; 0 if there is none.",
+		}, func() float64 {
+			if t := expiry(); !t.IsZero() {
+				return float64(t.Unix())
+			}
+			return 0
+		}),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) observe(a *answer, took time.Duration) {
+	m.admissions.WithLabelValues(string(a.Result), string(a.Reason)).Inc()
+	m.duration.Observe(took.Seconds())
+}
+
+func (m *metrics) reloaded(err error) {
+	if err != nil {
+		m.reloadOK.Set(0)
+		m.reloads.WithLabelValues("failure").Inc()
+		return
+	}
+	m.reloadOK.Set(1)
+	m.reloadTime.SetToCurrentTime()
+	m.reloads.WithLabelValues("success").Inc()
+}
