@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/klog/v2"
+
+	agentconfig "github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/gateway"
+	"github.com/gatepass/gatepass/gateway/audit"
+	"github.com/gatepass/gatepass/gateway/config"
+	"github.com/gatepass/gatepass/gateway/keys"
+	"github.com/gatepass/gatepass/gateway/state"
+)
+
+// serve wires the parts together and runs them until ctx is done.
+func serve(ctx context.Context, f *flags) (err error) {
+	level, err := agentconfig.ParseLogLevel(f.logLevel)
+	if err != nil {
+		return fmt.Errorf("--log-level: %w", err)
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	klog.SetSlogLogger(log)
+
+	records, closeRecords, err := openAuditLog(f.auditLog)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, closeRecords()) }()
+	certificates, err := f.certificates(log)
+	if err != nil {
+		return err
+	}
+	store, err := f.keyStore()
+	if err != nil {
+		return err
+	}
+	measures, err := newMeasures(certificates)
+	if err != nil {
+		return err
+	}
+	states := state.New(state.Options{Cluster: f.cluster, Keys: store, ObserveReview: measures.review})
+	defer states.Close()
+	server, err := f.server(log, measures, states, certificates, records)
+	if err != nil {
+		return err
+	}
+	// The certificate and configuration are followed until the server has
+	// drained, so their context ends after it.
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	group, background := errgroup.WithContext(background)
+	group.Go(func() error {
+		if err := certificates.Start(background); err != nil {
+			return fmt.Errorf("serving certificate: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		return config.Watch(background, config.WatchOptions{File: f.config, Apply: states.Apply, Reloaded: measures.reloaded, Logger: log})
+	})
+	group.Go(func() error {
+		defer stop()
+		serving, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer context.AfterFunc(background, cancel)()
+		return server.Run(serving)
+	})
+	return group.Wait()
+}
+
+// server opens the listeners, so that an address that is taken ends the start.
+func (f *flags) server(log *slog.Logger, m *measures, states *state.Store, certificates certificateSource, records *audit.Log) (*gateway.Server, error) {
+	options := gateway.ServerOptions{
+		Certificates:  certificates,
+		Metrics:       promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}),
+		Ready:         states.Ready,
+		ShutdownDelay: f.shutdownDelay,
+		Logger:        log,
+	}
+	var server *gateway.Server
+	api, err := gateway.New(gateway.Options{
+		State:   states.State,
+		Audit:   records,
+		Ready:   func() error { return server.Ready() },
+		Logger:  log,
+		Metrics: m.registry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	options.API = api
+	for _, l := range []struct {
+		what, address string
+		listener      *net.Listener
+	}{
+		{"api", f.listen, &options.APIListener},
+		{"metrics", f.metrics, &options.MetricsListener},
+		{"health probes", f.probes, &options.HealthListener},
+	} {
+		if l.address == "0" && l.what != "api" {
+			continue
+		}
+		if *l.listener, err = net.Listen("tcp", l.address); err != nil {
+			return nil, fmt.Errorf("listen for %s: %w", l.what, err)
+		}
+		log.Info("listening", "for", l.what, "address", (*l.listener).Addr().String())
+	}
+	server, err = gateway.NewServer(options)
+	return server, err
+}
+
+// openAuditLog opens a file for appending, or standard output.
+func openAuditLog(name string) (*audit.Log, func() error, error) {
+	if name == "-" {
+		return audit.NewLog(os.Stdout), func() error { return nil }, nil
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, nil, fmt.Errorf("open the audit log: %w", err)
+	}
+	return audit.NewLog(io.Writer(f)), f.Close, nil
+}
+
+func (f *flags) keyStore() (keys.Store, error) {
+	if f.keysSecret == "" {
+		return keys.NewDir(f.dataDir)
+	}
+	cluster, err := f.cluster()
+	if err != nil {
+		return nil, fmt.Errorf("--signing-keys-secret: %w", err)
+	}
+	store, err := keys.NewSecret(keys.SecretOptions{Config: cluster, Name: f.keysSecret})
+	if err != nil {
+		return nil, fmt.Errorf("--signing-keys-secret: %w", err)
+	}
+	return store, nil
+}
+
+// measures are the metrics that no package of the gateway keeps itself.
+type measures struct {
+	registry   *prometheus.Registry
+	reviews    *prometheus.HistogramVec
+	reloads    *prometheus.CounterVec
+	reloadGood prometheus.Gauge
+	reloadTime prometheus.Gauge
+}
+
+func newMeasures(certificates certificateSource) (*measures, error) {
+	m := &measures{
+		registry: prometheus.NewRegistry(),
+		reviews: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "gatepass_gateway_token_review_duration_seconds",
+			Help:    "Time that the API server took to review a token, by outcome (accepted, rejected, failed, cancelled).",
+			Buckets: gateway.LoginBuckets(),
+		}, []string{"outcome"}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatepass_gateway_config_reloads_total",
+			Help: "Attempts to take a configuration into use, by result (success, failure).",
+		}, []string{"result"}),
+		reloadGood: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gatepass_gateway_config_last_reload_successful",
+			Help: "1 if the configuration file is in use as it is, 0 if it is broken and an older one stays in use.",
+		}),
+		reloadTime: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gatepass_gateway_config_last_reload_success_timestamp_seconds",
+			Help: "When a configuration was last taken into use.",
+		}),
+	}
+	expiry := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gatepass_gateway_certificate_expiry_timestamp_seconds",
+		Help: "When the serving certificate expires; 0 if there is none.",
+	}, func() float64 {
+		if t := certificates.NotAfter(); !t.IsZero() {
+			return float64(t.Unix())
+		}
+		return 0
+	})
+	var errs []error
+	for _, c := range []prometheus.Collector{
+		m.reviews, m.reloads, m.reloadGood, m.reloadTime, expiry,
+		prometheus.NewGoCollector(), prometheus.NewProcessCollector(prometheus.ProcessCollectorOpts{}),
+	} {
+		errs = append(errs, m.registry.Register(c))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("register metrics: %w", err)
+	}
+	return m, nil
+}
+
+func (m *measures) review(outcome string, took time.Duration) {
+	m.reviews.WithLabelValues(outcome).Observe(took.Seconds())
+}
+
+func (m *measures) reloaded(err error) {
+	if err != nil {
+		m.reloads.WithLabelValues("failure").Inc()
+		m.reloadGood.Set(0)
+		return
+	}
+	m.reloads.WithLabelValues("success").Inc()
+	m.reloadGood.Set(1)
+	m.reloadTime.SetToCurrentTime()
+}

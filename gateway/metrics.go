@@ -1,0 +1,52 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// LoginBuckets are the bounds, in seconds, of the histograms of logins and
+// token reviews: a review takes a millisecond when all is well and ends after
+// eight seconds at most.
+func LoginBuckets() []float64 {
+	return []float64{.0005, .001, .002, .004, .008, .016, .032, .064, .128, .256, .512, 1, 2, 4, 8, 16}
+}
+
+type metrics struct {
+	logins       *prometheus.CounterVec
+	loginSeconds prometheus.Histogram
+	inFlight     prometheus.Gauge
+	panics       prometheus.Counter
+}
+
+func newMetrics(registry prometheus.Registerer) (*metrics, error) {
+	m := &metrics{
+		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatepass_gateway_logins_total",
+			Help: "Logins by result (granted, denied, failed) and reason; the audit log has one line for each.",
+		}, []string{"result", "reason"}),
+		loginSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name:    "gatepass_gateway_login_duration_seconds",
+			Help:    "Time from a login's request to its answer, waiting included.",
+			Buckets: LoginBuckets(),
+		}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "gatepass_gateway_logins_in_flight",
+			Help: "Logins that are being worked on or wait for their turn.",
+		}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gatepass_gateway_panics_total",
+			Help: "Requests that ended in a panic. Each is a defect.",
+		}),
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{m.logins, m.loginSeconds, m.inFlight, m.panics} {
+		errs = append(errs, registry.Register(c))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, fmt.Errorf("register the gateway's metrics: %w", err)
+	}
+	return m, nil
+}

@@ -1,0 +1,121 @@
+package review
+
+import (
+	"errors"
+	"strings"
+	"time"
+)
+
+// Reason is a stable code, for metrics and the audit log.
+type Reason string
+
+// Reasons of a Rejection: it is the token's fault.
+const (
+	ReasonNotJWT      Reason = "token_malformed"
+	ReasonExpired     Reason = "token_expired"
+	ReasonNotYetValid Reason = "token_not_yet_valid"
+	ReasonAudience    Reason = "token_audience"
+	ReasonRevoked     Reason = "token_revoked"
+	ReasonUnknown     Reason = "token_not_accepted"
+	// ReasonSelfUnauthorized and ReasonSelfForbidden: the token may not review
+	// itself.
+	ReasonSelfUnauthorized Reason = "self_review_unauthorized"
+	ReasonSelfForbidden    Reason = "self_review_forbidden"
+)
+
+// Reasons of a Failure: it is not the token's fault.
+const (
+	ReasonUnreachable          Reason = "api_server_unreachable"
+	ReasonServerError          Reason = "api_server_error"
+	ReasonThrottled            Reason = "api_server_throttled"
+	ReasonMalformed            Reason = "api_server_answer_malformed"
+	ReasonReviewerUnauthorized Reason = "reviewer_unauthorized"
+	ReasonReviewerForbidden    Reason = "reviewer_forbidden"
+)
+
+// Rejection says that the API server does not accept the token.
+type Rejection struct {
+	Reason Reason
+	// Detail is the API server's own explanation. It is for the audit log.
+	Detail string
+}
+
+// Error returns the reason and the API server's explanation.
+func (r *Rejection) Error() string { return string(r.Reason) + ": " + r.Detail }
+
+// Public is what the caller may read: enough to find the mistake, nothing of
+// what the API server knows.
+func (r *Rejection) Public() string {
+	switch r.Reason {
+	case ReasonNotJWT:
+		return "not a JWT"
+	case ReasonExpired:
+		return "the token has expired"
+	case ReasonNotYetValid:
+		return "the token is not valid yet; compare the clocks"
+	case ReasonAudience:
+		return "the token is meant for another audience"
+	case ReasonRevoked:
+		return "the pod or service account that the token belongs to no longer exists"
+	case ReasonSelfUnauthorized:
+		return "the API server does not accept the token for a review of itself; it needs the API server's audience"
+	case ReasonSelfForbidden:
+		return "the token's service account may not review tokens; bind it to the ClusterRole system:auth-delegator"
+	}
+	return "the API server does not accept the token"
+}
+
+// Failure says that the API server gave no verdict.
+type Failure struct {
+	Reason Reason
+	// Detail is for logs and the audit log.
+	Detail string
+	// RetryAfter is what the API server asked for; zero if it did not.
+	RetryAfter time.Duration
+}
+
+// Error returns the reason and the detail.
+func (f *Failure) Error() string { return string(f.Reason) + ": " + f.Detail }
+
+// verdicts are the API server's explanations as they are written in
+// k8s.io/kubernetes/pkg/serviceaccount (claims.go, legacy.go, jwt.go), with the
+// same text since v1.24 at least. An explanation that is not here still
+// rejects the token, only with less help.
+var verdicts = [...]struct {
+	text   string
+	reason Reason
+}{
+	{"is invalid for the target audiences", ReasonAudience},
+	{"token has expired", ReasonExpired},
+	{"is not valid yet", ReasonNotYetValid},
+	{"is issued in the future", ReasonNotYetValid},
+	{"has been invalidated", ReasonRevoked},
+	{"has been deleted", ReasonRevoked},
+	{"does not match claim", ReasonRevoked},
+	{"ref claim (", ReasonRevoked},
+}
+
+func rejectionFor(explanation string) *Rejection {
+	lower := strings.ToLower(explanation)
+	for _, v := range verdicts {
+		if strings.Contains(lower, v.text) {
+			return &Rejection{Reason: v.reason, Detail: explanation}
+		}
+	}
+	return &Rejection{Reason: ReasonUnknown, Detail: explanation}
+}
+
+// outcome is the label under which a review is counted.
+func outcome(err error) string {
+	var rejection *Rejection
+	var failure *Failure
+	switch {
+	case err == nil:
+		return "accepted"
+	case errors.As(err, &rejection):
+		return "rejected"
+	case errors.As(err, &failure):
+		return "failed"
+	}
+	return "cancelled"
+}

@@ -1,0 +1,291 @@
+// Package review asks a Kubernetes API server whom a service-account token
+// belongs to (authentication.k8s.io/v1 TokenReview).
+//
+// It speaks the one call itself, over a transport with a wide connection
+// pool, because client-go's typed client spends several times as much per
+// review on decoding and limits itself to five requests a second by default.
+// Credentials, TLS and token rotation remain client-go's.
+package review
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"k8s.io/client-go/rest"
+
+	"github.com/gatepass/gatepass/gateway/authmethod"
+)
+
+const (
+	// path is where TokenReviews are created.
+	path = "/apis/authentication.k8s.io/v1/tokenreviews"
+
+	// maxAnswer bounds what is read of an answer. The largest honest one repeats
+	// a token (16 KiB at most, see the gateway) and lists the account's groups.
+	maxAnswer = 256 << 10
+
+	// defaultTimeout bounds one review. The API server answers in milliseconds,
+	// or has an aggregated or webhook authenticator that hangs.
+	defaultTimeout = 8 * time.Second
+)
+
+// Options configure a Client.
+type Options struct {
+	// Config holds the API server's address, its CA and the reviewer's
+	// credentials. Its QPS and Burst have no meaning here.
+	Config *rest.Config
+	// Self makes the submitted token the credential of its own review. Config
+	// must then hold no credential.
+	Self bool
+	// Timeout bounds one review; zero means 8 s.
+	Timeout time.Duration
+	// Observe, if set, is told how long each review took.
+	Observe func(outcome string, took time.Duration)
+}
+
+// Client reviews tokens at one API server with one reviewer's credentials. It
+// is safe for concurrent use.
+type Client struct {
+	url       string
+	transport *transport
+	http      http.Client
+	self      bool
+	timeout   time.Duration
+	observe   func(string, time.Duration)
+}
+
+// New makes a client. It reads the files that Config names, so that a missing
+// CA or certificate is found now; it does not connect.
+func New(o Options) (*Client, error) {
+	address, err := url.Parse(o.Config.Host)
+	if err != nil || address.Scheme != "https" || address.Host == "" {
+		return nil, fmt.Errorf("the API server's address %q must be an https URL", o.Config.Host)
+	}
+	if o.Config.Insecure {
+		return nil, errors.New("the kubeconfig turns certificate verification off; give the API server's CA instead")
+	}
+	transport, err := newTransport(o.Config)
+	if err != nil {
+		return nil, fmt.Errorf("API server %s: %w", o.Config.Host, err)
+	}
+	wrapped, err := rest.HTTPWrappersForConfig(o.Config, transport)
+	if err != nil {
+		return nil, fmt.Errorf("credentials for API server %s: %w", o.Config.Host, err)
+	}
+	c := &Client{
+		url:       address.JoinPath(path).String(),
+		transport: transport,
+		self:      o.Self,
+		timeout:   o.Timeout,
+		observe:   o.Observe,
+		http: http.Client{
+			Transport: wrapped,
+			// The API server does not redirect this call. Something that does is not
+			// the API server, and must not get the token.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+	if c.timeout == 0 {
+		c.timeout = defaultTimeout
+	}
+	return c, nil
+}
+
+// Close lets go of idle connections. Reviews under way end normally.
+func (c *Client) Close() { c.transport.closeIdle() }
+
+// Review asks whom the token belongs to. audience may be empty, for the API
+// server's own. The error is a *Rejection if the API server does not accept
+// the token, a *Failure if it did not say, or ctx's.
+//
+// token must be a JWT by its characters; see IsJWT.
+func (c *Client) Review(ctx context.Context, token, audience string) (*authmethod.User, error) {
+	began := time.Now()
+	user, err := c.review(ctx, token, audience)
+	if c.observe != nil {
+		c.observe(outcome(err), time.Since(began))
+	}
+	return user, err
+}
+
+func (c *Client) review(ctx context.Context, token, audience string) (*authmethod.User, error) {
+	body, err := requestBody(token, audience)
+	if err != nil {
+		return nil, err
+	}
+	asked, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(asked, http.MethodPost, c.url, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("make the review request: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json")
+	// A review changes nothing and may be sent twice. The empty value tells
+	// net/http so, without being sent: a request that met a connection which the
+	// server had just closed goes out again on another one.
+	req.Header["Idempotency-Key"] = nil
+	if c.self {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, c.notReached(ctx, err)
+	}
+	defer func() { _ = res.Body.Close() }() // read to its end or given up: nothing to learn from it
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	if err != nil {
+		return nil, c.notReached(ctx, err)
+	}
+	return c.read(res, answer)
+}
+
+// notReached explains a request that got no complete answer.
+func (c *Client) notReached(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err() // the caller's deadline, or the caller is gone
+	}
+	var urlError *url.Error
+	if errors.As(err, &urlError) {
+		err = urlError.Err // without the method and URL
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer within %s", c.timeout)
+	}
+	return &Failure{Reason: ReasonUnreachable, Detail: fmt.Sprintf("the API server can't be reached: %v", err)}
+}
+
+// read makes sense of an answer.
+func (c *Client) read(res *http.Response, answer []byte) (*authmethod.User, error) {
+	if len(answer) > maxAnswer {
+		return nil, &Failure{Reason: ReasonMalformed, Detail: fmt.Sprintf("the API server's answer has more than %d bytes", maxAnswer)}
+	}
+	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
+		return nil, c.refused(res, answer)
+	}
+	var review struct {
+		Kind   string `json:"kind"`
+		Status struct {
+			Authenticated bool     `json:"authenticated"`
+			Audiences     []string `json:"audiences"`
+			Error         string   `json:"error"`
+			User          struct {
+				Username string              `json:"username"`
+				UID      string              `json:"uid"`
+				Extra    map[string][]string `json:"extra"`
+			} `json:"user"`
+		} `json:"status"`
+	}
+	if err := json.Unmarshal(answer, &review); err != nil || review.Kind != "TokenReview" {
+		return nil, &Failure{Reason: ReasonMalformed, Detail: "the API server's answer is not a TokenReview; is that address an API server's?"}
+	}
+	status := &review.Status
+	if !status.Authenticated || status.User.Username == "" {
+		return nil, rejectionFor(status.Error)
+	}
+	return &authmethod.User{
+		Username:  status.User.Username,
+		UID:       status.User.UID,
+		Extra:     status.User.Extra,
+		Audiences: status.Audiences,
+	}, nil
+}
+
+// refused explains an answer that is not a TokenReview.
+func (c *Client) refused(res *http.Response, answer []byte) error {
+	detail := fmt.Sprintf("the API server answered %d: %s", res.StatusCode, message(answer))
+	switch {
+	case res.StatusCode == http.StatusUnauthorized && c.self:
+		return &Rejection{Reason: ReasonSelfUnauthorized, Detail: detail +
+			"; a token that reviews itself needs the API server's audience among its own"}
+	case res.StatusCode == http.StatusForbidden && c.self:
+		return &Rejection{Reason: ReasonSelfForbidden, Detail: detail +
+			"; a token that reviews itself needs the ClusterRole system:auth-delegator"}
+	case res.StatusCode == http.StatusUnauthorized:
+		return &Failure{Reason: ReasonReviewerUnauthorized, Detail: detail + "; the reviewer's credentials are not accepted"}
+	case res.StatusCode == http.StatusForbidden:
+		return &Failure{Reason: ReasonReviewerForbidden, Detail: detail +
+			"; bind the reviewer to the ClusterRole system:auth-delegator"}
+	case res.StatusCode == http.StatusTooManyRequests:
+		return &Failure{Reason: ReasonThrottled, Detail: detail, RetryAfter: retryAfter(res.Header.Get("Retry-After"))}
+	case res.StatusCode >= http.StatusInternalServerError:
+		return &Failure{Reason: ReasonServerError, Detail: detail, RetryAfter: retryAfter(res.Header.Get("Retry-After"))}
+	}
+	return &Failure{Reason: ReasonMalformed, Detail: detail}
+}
+
+// requestBody writes a TokenReview. The token needs no quoting: IsJWT is a
+// condition of Review.
+func requestBody(token, audience string) ([]byte, error) {
+	if !IsJWT(token) {
+		return nil, &Rejection{Reason: ReasonNotJWT, Detail: "the token is not a JWT"}
+	}
+	body := make([]byte, 0, len(token)+len(audience)+128)
+	body = append(body, `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":"`...)
+	body = append(body, token...)
+	body = append(body, '"')
+	if audience != "" {
+		quoted, err := json.Marshal(audience)
+		if err != nil {
+			return nil, fmt.Errorf("audience %q: %w", audience, err)
+		}
+		body = append(body, `,"audiences":[`...)
+		body = append(body, quoted...)
+		body = append(body, ']')
+	}
+	return append(body, "}}"...), nil
+}
+
+// message takes the text out of a Kubernetes Status, or out of whatever a
+// proxy in between said.
+func message(answer []byte) string {
+	var status struct {
+		Message string `json:"message"`
+	}
+	text := string(answer)
+	if json.Unmarshal(answer, &status) == nil && status.Message != "" {
+		text = status.Message
+	}
+	const enough = 300
+	if len(text) > enough {
+		text = text[:enough] + "…"
+	}
+	return strconv.QuoteToGraphic(text)
+}
+
+// retryAfter reads a header in seconds, which is all that the API server
+// sends.
+func retryAfter(header string) time.Duration {
+	seconds, err := strconv.Atoi(header)
+	if err != nil || seconds < 0 || seconds > 600 {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
+}
+
+// IsJWT says whether a text has the shape of a signed JWT: three non-empty
+// base64url parts with dots between them (RFC 7515, section 7.1).
+func IsJWT(token string) bool {
+	dots, last := 0, -1
+	for i := range len(token) {
+		switch ch := token[i]; {
+		case ch == '.':
+			if i == last+1 {
+				return false
+			}
+			dots, last = dots+1, i
+		case 'a' <= ch && ch <= 'z', 'A' <= ch && ch <= 'Z', '0' <= ch && ch <= '9', ch == '-', ch == '_':
+		default:
+			return false
+		}
+	}
+	return dots == 2 && last != len(token)-1
+}

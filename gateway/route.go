@@ -1,0 +1,235 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/gatepass/gatepass/gateway/session"
+)
+
+// maxBody bounds a request. A login has two kilobytes; the bound is that of
+// the largest value that later commands take.
+const maxBody = 1 << 20
+
+// command answers a POST.
+type command struct {
+	run func(*call) (any, *refusal)
+}
+
+// call is a request as a command sees it.
+type call struct {
+	*http.Request
+	body  []byte
+	state State
+}
+
+// refusal is an answer other than 200.
+type refusal struct {
+	status int
+	// public is the text for the caller.
+	public string
+	// retryAfter is sent with 429 and 503.
+	retryAfter time.Duration
+}
+
+func refuse(status int, format string, args ...any) *refusal {
+	return &refusal{status: status, public: fmt.Sprintf(format, args...)}
+}
+
+// route finds what answers a path. Clients write the base in three ways, and
+// some join it with two slashes; http.ServeMux would answer those with a
+// redirect, which clients don't follow with a POST.
+func (g *Gateway) route(w http.ResponseWriter, r *http.Request) {
+	name := commandName(r.URL.Path)
+	switch name {
+	case "healthz":
+		g.get(w, r, func() { writeRaw(w, http.StatusOK, []byte(`{"status":"ok"}`)) })
+	case "readyz":
+		g.get(w, r, func() { g.serveReady(w) })
+	case strings.TrimPrefix(session.DiscoveryPath, "/"):
+		g.get(w, r, func() { g.serveKeys(w, (*session.Keyring).Discovery) })
+	case strings.TrimPrefix(session.JWKSPath, "/"):
+		g.get(w, r, func() { g.serveKeys(w, (*session.Keyring).JWKS) })
+	default:
+		g.post(w, r, name)
+	}
+}
+
+// commandName takes the base off a path: what is left of /v2//auth/ is auth.
+func commandName(path string) string {
+	parts := strings.FieldsFunc(path, func(r rune) bool { return r == '/' })
+	if len(parts) > 1 && parts[0] == "api" && parts[1] == "v2" {
+		parts = parts[2:]
+	} else if len(parts) > 0 && parts[0] == "v2" {
+		parts = parts[1:]
+	}
+	return strings.Join(parts, "/")
+}
+
+func (g *Gateway) get(w http.ResponseWriter, r *http.Request, answer func()) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		writeRefusal(w, refuse(http.StatusMethodNotAllowed, "use GET"))
+		return
+	}
+	answer()
+}
+
+func (g *Gateway) post(w http.ResponseWriter, r *http.Request, name string) {
+	found, ok := g.commands[name]
+	if !ok {
+		// One client probes the base for this text.
+		writeRefusal(w, refuse(http.StatusNotFound, "unknown command: %s", shorten(name)))
+		return
+	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", "POST")
+		writeRefusal(w, refuse(http.StatusMethodNotAllowed, "use POST"))
+		return
+	}
+	body, refused := readBody(w, r)
+	if refused != nil {
+		writeRefusal(w, refused)
+		return
+	}
+	state := g.state()
+	if state == nil {
+		writeRefusal(w, &refusal{http.StatusServiceUnavailable, "the gateway has no valid configuration yet", 5 * time.Second})
+		return
+	}
+	answer, refused := found.run(&call{Request: r, body: body, state: state})
+	if refused != nil {
+		writeRefusal(w, refused)
+		return
+	}
+	writeAnswer(w, answer)
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
+	tooLarge := refuse(http.StatusRequestEntityTooLarge, "the request body has more than %d bytes", maxBody)
+	if r.ContentLength > maxBody {
+		return nil, tooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var maxBytes *http.MaxBytesError
+	switch {
+	case errors.As(err, &maxBytes):
+		return nil, tooLarge
+	case err != nil:
+		return nil, refuse(http.StatusBadRequest, "the request body could not be read")
+	}
+	return body, nil
+}
+
+// decode reads a request's body. Fields that v does not have are ignored, and
+// so is the content type: some clients send none.
+func decode(body []byte, v any) *refusal {
+	err := json.Unmarshal(body, v)
+	var semantic *json.SemanticError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &semantic) && semantic.GoType != nil && semantic.JSONPointer != "":
+		return refuse(http.StatusBadRequest, "field %s of the request body can't be a JSON %s",
+			shorten(string(semantic.JSONPointer)), semantic.JSONKind)
+	}
+	return refuse(http.StatusBadRequest, "the request body is not a JSON object")
+}
+
+// serveKeys answers with a document that anybody may keep for a while; a
+// verifier that meets an unknown key id asks again.
+func (g *Gateway) serveKeys(w http.ResponseWriter, document func(*session.Keyring) []byte) {
+	state := g.state()
+	if state == nil {
+		writeRefusal(w, &refusal{http.StatusServiceUnavailable, "the gateway has no valid configuration yet", 5 * time.Second})
+		return
+	}
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	writeRaw(w, http.StatusOK, document(state.Sessions()))
+}
+
+func (g *Gateway) serveReady(w http.ResponseWriter) {
+	if err := g.ready(); err != nil {
+		writeRefusal(w, refuse(http.StatusServiceUnavailable, "not ready: %s", err))
+		return
+	}
+	writeRaw(w, http.StatusOK, []byte(`{"status":"ok"}`))
+}
+
+func writeAnswer(w http.ResponseWriter, answer any) {
+	body, err := json.Marshal(answer)
+	if err != nil {
+		writeRefusal(w, refuse(http.StatusInternalServerError, "internal error"))
+		return
+	}
+	writeRaw(w, http.StatusOK, body)
+}
+
+func writeRefusal(w http.ResponseWriter, f *refusal) {
+	if f.retryAfter > 0 {
+		seconds := int64((f.retryAfter + time.Second - 1) / time.Second)
+		w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
+	}
+	// The text quotes what callers sent; Marshal replaces nothing, and text is
+	// valid UTF-8 because shorten makes it so.
+	body, err := json.Marshal(struct {
+		Error string `json:"error"`
+	}{strings.ToValidUTF8(f.public, "�")})
+	if err != nil {
+		body = []byte(`{"error":"internal error"}`)
+	}
+	writeRaw(w, f.status, body)
+}
+
+func writeRaw(w http.ResponseWriter, status int, body []byte) {
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("X-Content-Type-Options", "nosniff")
+	if header.Get("Cache-Control") == "" {
+		header.Set("Cache-Control", "no-store")
+	}
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the caller is gone: nobody is left to tell
+}
+
+// recoverPanic keeps a defect in one request from looking like a network
+// failure to the caller, and records where it is.
+func (g *Gateway) recoverPanic(w http.ResponseWriter, r *http.Request) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	g.metrics.panics.Inc()
+	g.log.ErrorContext(r.Context(), "a request caused a panic; this is a defect, please report it",
+		"path", shorten(r.URL.Path), "panic_type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
+	writeRefusal(w, refuse(http.StatusInternalServerError, "internal error"))
+}
+
+// clientAddress is that of the connection. Forwarding headers are written by
+// anybody, so they are not looked at.
+func clientAddress(r *http.Request) netip.Addr {
+	address, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return address.Addr().Unmap().WithZone("")
+}
+
+// shorten bounds a text of the caller's that is repeated to the caller.
+func shorten(text string) string {
+	const enough = 128
+	if len(text) <= enough {
+		return text
+	}
+	return text[:enough] + "…"
+}

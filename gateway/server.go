@@ -1,0 +1,165 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Timeouts of the servers. A login's body has two kilobytes, and its answer
+// comes within loginTimeout.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 10 * time.Second
+	writeTimeout      = readTimeout + loginTimeout + 6*time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 32 << 10
+
+	// drainTimeout bounds how long requests under way may take after the
+	// shutdown delay. Together with that they must fit in a pod's termination
+	// grace period, 30 s by default.
+	drainTimeout = loginTimeout + 4*time.Second
+)
+
+// CertificateSource provides the certificate to serve with, anew for each
+// handshake, so that a renewed one needs no restart.
+type CertificateSource interface {
+	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	// Ready is nil only when a certificate that is valid now is being served.
+	Ready() error
+}
+
+// ServerOptions configure a Server. The server closes the listeners.
+type ServerOptions struct {
+	// API is served with TLS on APIListener.
+	API          http.Handler
+	APIListener  net.Listener
+	Certificates CertificateSource
+	// Metrics, if set, is served on MetricsListener.
+	Metrics         http.Handler
+	MetricsListener net.Listener
+	// HealthListener, if set, answers /healthz and /readyz without TLS.
+	HealthListener net.Listener
+	// Ready is what readiness depends on besides the certificate.
+	Ready func() error
+	// ShutdownDelay is how long the server goes on after it was told to stop:
+	// the time until every node has taken it off its list of endpoints.
+	ShutdownDelay time.Duration
+	Logger        *slog.Logger
+}
+
+// Server runs the gateway's listeners.
+type Server struct {
+	options  ServerOptions
+	draining atomic.Bool
+}
+
+// NewServer makes a server; Run starts it.
+func NewServer(o ServerOptions) (*Server, error) {
+	if o.API == nil || o.APIListener == nil || o.Certificates == nil || o.Ready == nil || o.Logger == nil {
+		return nil, errors.New("gateway: API, APIListener, Certificates, Ready and Logger must be set")
+	}
+	return &Server{options: o}, nil
+}
+
+// errDraining makes a server that is about to stop not ready.
+var errDraining = errors.New("shutting down")
+
+// Ready is nil when requests should come here.
+func (s *Server) Ready() error {
+	if s.draining.Load() {
+		return errDraining
+	}
+	if err := s.options.Certificates.Ready(); err != nil {
+		return err
+	}
+	return s.options.Ready()
+}
+
+// Run serves until ctx is done, then goes on for the shutdown delay, lets the
+// requests under way end, and returns nil. It returns early if a listener fails.
+func (s *Server) Run(ctx context.Context) error {
+	o := &s.options
+	api := s.server(o.API)
+	api.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: o.Certificates.GetCertificate}
+	servers := []*http.Server{api}
+	group, failed := errgroup.WithContext(ctx)
+	start := func(what string, serve func() error) {
+		group.Go(func() error {
+			if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+				return fmt.Errorf("serve %s: %w", what, err)
+			}
+			return nil
+		})
+	}
+	start("the API", func() error { return api.ServeTLS(o.APIListener, "", "") })
+	if o.MetricsListener != nil {
+		metrics := s.server(o.Metrics)
+		servers = append(servers, metrics)
+		start("metrics", func() error { return metrics.Serve(o.MetricsListener) })
+	}
+	if o.HealthListener != nil {
+		health := s.server(s.health())
+		servers = append(servers, health)
+		start("health probes", func() error { return health.Serve(o.HealthListener) })
+	}
+	group.Go(func() error {
+		<-failed.Done()
+		return s.stop(ctx, servers)
+	})
+	return group.Wait()
+}
+
+// stop drains the API first; metrics and probes answer until the end.
+func (s *Server) stop(ctx context.Context, servers []*http.Server) error {
+	s.draining.Store(true)
+	if ctx.Err() != nil { // told to stop, rather than broken
+		s.options.Logger.Info("shutting down", "delay", s.options.ShutdownDelay)
+		time.Sleep(s.options.ShutdownDelay)
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	var errs []error
+	for _, server := range servers {
+		if err := server.Shutdown(bounded); err != nil {
+			errs = append(errs, fmt.Errorf("requests were cut off after %s: %w", drainTimeout, err), server.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Server) server(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		// Failed handshakes: port scanners and probes cause most of them.
+		ErrorLog: slog.NewLogLogger(s.options.Logger.Handler(), slog.LevelDebug),
+	}
+}
+
+func (s *Server) health() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeRaw(w, http.StatusOK, []byte(`{"status":"ok"}`))
+	})
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := s.Ready(); err != nil {
+			writeRefusal(w, refuse(http.StatusServiceUnavailable, "not ready: %s", err))
+			return
+		}
+		writeRaw(w, http.StatusOK, []byte(`{"status":"ok"}`))
+	})
+	return mux
+}

@@ -1,0 +1,147 @@
+package session
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/base64"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-json-experiment/json"
+)
+
+// JWKSPath is where the gateway serves its keys.
+const JWKSPath = "/.well-known/jwks.json"
+
+// DiscoveryPath is fixed by OpenID Connect Discovery 1.0, section 4.
+const DiscoveryPath = "/.well-known/openid-configuration"
+
+// signatureAlgorithms are all that a session can be signed with.
+var signatureAlgorithms = []jose.SignatureAlgorithm{jose.ES256, jose.RS256}
+
+// minRSABits is the least that RFC 7518, section 3.3, allows.
+const minRSABits = 2048
+
+// Key signs sessions. It is safe for concurrent use.
+type Key struct {
+	id        string
+	algorithm jose.SignatureAlgorithm
+	public    crypto.PublicKey
+	signer    jose.Signer
+}
+
+// NewKey takes an ECDSA key on P-256, for ES256, or an RSA key of at least 2048
+// bits, for RS256.
+func NewKey(private crypto.Signer) (*Key, error) {
+	k := &Key{public: private.Public()}
+	switch p := private.(type) {
+	case *ecdsa.PrivateKey:
+		if p.Curve != elliptic.P256() {
+			return nil, fmt.Errorf("the signing key is on curve %s; use P-256", p.Curve.Params().Name)
+		}
+		k.algorithm = jose.ES256
+	case *rsa.PrivateKey:
+		if p.N.BitLen() < minRSABits {
+			return nil, fmt.Errorf("the RSA signing key has %d bits; use at least %d", p.N.BitLen(), minRSABits)
+		}
+		k.algorithm = jose.RS256
+	default:
+		return nil, fmt.Errorf("a signing key can't be a %T; use ECDSA on P-256, or RSA", private)
+	}
+	thumbprint, err := (&jose.JSONWebKey{Key: k.public}).Thumbprint(crypto.SHA256) // RFC 7638
+	if err != nil {
+		return nil, fmt.Errorf("thumbprint of the signing key: %w", err)
+	}
+	k.id = base64.RawURLEncoding.EncodeToString(thumbprint)
+	k.signer, err = jose.NewSigner(
+		jose.SigningKey{Algorithm: k.algorithm, Key: jose.JSONWebKey{Key: private, KeyID: k.id}},
+		(&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		return nil, fmt.Errorf("make a signer: %w", err)
+	}
+	return k, nil
+}
+
+// ID is the key's RFC 7638 thumbprint.
+func (k *Key) ID() string { return k.id }
+
+func (k *Key) sign(payload []byte) (string, error) {
+	signed, err := k.signer.Sign(payload)
+	if err != nil {
+		return "", fmt.Errorf("sign the session: %w", err)
+	}
+	token, err := signed.CompactSerialize()
+	if err != nil {
+		return "", fmt.Errorf("write the session: %w", err)
+	}
+	return token, nil
+}
+
+// Keyring holds the keys of all auth methods. It never changes.
+type Keyring struct {
+	issuer    string
+	methods   map[string]*Key // by access id
+	keys      map[string]*Key // by key id
+	jwks      []byte
+	discovery []byte
+}
+
+// NewKeyring takes the gateway's public URL and one key for each access id.
+// Two access ids may have the same key.
+func NewKeyring(issuer string, methods map[string]*Key) (*Keyring, error) {
+	r := &Keyring{issuer: issuer, methods: maps.Clone(methods), keys: map[string]*Key{}}
+	for id, key := range r.methods {
+		if same, ok := r.keys[key.id]; ok {
+			r.methods[id] = same
+			continue
+		}
+		r.keys[key.id] = key
+	}
+	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
+	algorithms := map[string]bool{}
+	for _, id := range slices.Sorted(maps.Keys(r.keys)) {
+		key := r.keys[id]
+		algorithms[string(key.algorithm)] = true
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: key.public, KeyID: id, Algorithm: string(key.algorithm), Use: "sig"})
+	}
+	if len(algorithms) == 0 {
+		algorithms[string(jose.ES256)] = true // what a first method would get
+	}
+	var err error
+	if r.jwks, err = json.Marshal(set); err != nil {
+		return nil, fmt.Errorf("write the key set: %w", err)
+	}
+	r.discovery, err = json.Marshal(discovery{
+		Issuer:        issuer,
+		JWKSURI:       issuer + JWKSPath,
+		ResponseTypes: []string{"id_token"},
+		SubjectTypes:  []string{"public"},
+		Algorithms:    slices.Sorted(maps.Keys(algorithms)),
+		Claims:        []string{"iss", "sub", "aud", "exp", "iat", "jti", "access_id", "sub_claims"},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("write the discovery document: %w", err)
+	}
+	return r, nil
+}
+
+// discovery has what OpenID Connect Discovery 1.0, section 3, requires of an
+// issuer that people don't log in at.
+type discovery struct {
+	Issuer        string   `json:"issuer"`
+	JWKSURI       string   `json:"jwks_uri"`
+	ResponseTypes []string `json:"response_types_supported"`
+	SubjectTypes  []string `json:"subject_types_supported"`
+	Algorithms    []string `json:"id_token_signing_alg_values_supported"`
+	Claims        []string `json:"claims_supported"`
+}
+
+// JWKS is the JSON Web Key Set (RFC 7517) of all public keys.
+func (r *Keyring) JWKS() []byte { return r.jwks }
+
+// Discovery is the OpenID Connect discovery document.
+func (r *Keyring) Discovery() []byte { return r.discovery }

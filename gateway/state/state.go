@@ -1,0 +1,180 @@
+// Package state keeps what the gateway answers from, made of a declarative
+// configuration: one immutable snapshot, swapped whole.
+package state
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/gatepass/gatepass/gateway"
+	"github.com/gatepass/gatepass/gateway/authmethod"
+	"github.com/gatepass/gatepass/gateway/config"
+	"github.com/gatepass/gatepass/gateway/keys"
+	"github.com/gatepass/gatepass/gateway/review"
+	"github.com/gatepass/gatepass/gateway/session"
+)
+
+// applyTimeout bounds how long a configuration may take to come into use: the
+// keys may lie in a Secret behind an API server that does not answer.
+const applyTimeout = 15 * time.Second
+
+// Options configure a Store.
+type Options struct {
+	// Cluster returns the configuration to reach the gateway's own cluster with
+	// its own credentials. It is asked only if the configuration needs it.
+	Cluster func() (*rest.Config, error)
+	// Keys keeps the keys that no file holds.
+	Keys keys.Store
+	// ObserveReview, if set, is told how long each token review took.
+	ObserveReview func(outcome string, took time.Duration)
+}
+
+// Store holds the present snapshot. It is safe for concurrent use.
+type Store struct {
+	options Options
+	present atomic.Pointer[snapshot]
+}
+
+// New makes a store that holds nothing yet.
+func New(o Options) *Store { return &Store{options: o} }
+
+// State returns the present snapshot, or nil before the first.
+func (s *Store) State() gateway.State {
+	if present := s.present.Load(); present != nil {
+		return present
+	}
+	return nil // not a State that holds a nil snapshot
+}
+
+// Ready is nil once there is a snapshot.
+func (s *Store) Ready() error {
+	if s.present.Load() == nil {
+		return errors.New("no valid configuration yet")
+	}
+	return nil
+}
+
+// Apply takes a configuration into use, completely or not at all. It must not
+// be called twice at the same time.
+func (s *Store) Apply(ctx context.Context, cfg *config.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
+	defer cancel()
+	next, err := s.build(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if old := s.present.Swap(next); old != nil {
+		old.close()
+	}
+	return nil
+}
+
+// Close lets go of idle connections.
+func (s *Store) Close() {
+	if present := s.present.Load(); present != nil {
+		present.close()
+	}
+}
+
+// snapshot implements gateway.State. It never changes.
+type snapshot struct {
+	authConfigs map[string]*gateway.AuthConfig
+	methods     map[string]*authmethod.Method
+	sessions    *session.Keyring
+	reviewers   []*review.Client
+}
+
+func (s *snapshot) AuthConfig(name string) (*gateway.AuthConfig, bool) {
+	c, ok := s.authConfigs[name]
+	return c, ok
+}
+
+func (s *snapshot) AuthMethod(accessID string) (*authmethod.Method, bool) {
+	m, ok := s.methods[accessID]
+	return m, ok
+}
+
+func (s *snapshot) Sessions() *session.Keyring { return s.sessions }
+
+func (s *snapshot) close() {
+	for _, r := range s.reviewers {
+		r.Close()
+	}
+}
+
+func (s *Store) build(ctx context.Context, cfg *config.Config) (*snapshot, error) {
+	next := &snapshot{
+		authConfigs: make(map[string]*gateway.AuthConfig, len(cfg.KubernetesAuthConfigs)),
+		methods:     make(map[string]*authmethod.Method, len(cfg.AuthMethods)),
+	}
+	var errs []error
+	for i := range cfg.KubernetesAuthConfigs {
+		c := &cfg.KubernetesAuthConfigs[i]
+		reviewer, err := s.reviewer(c)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("kubernetes auth config %q: %w", c.Name, err))
+			continue
+		}
+		next.reviewers = append(next.reviewers, reviewer)
+		next.authConfigs[c.Name] = &gateway.AuthConfig{Name: c.Name, AccessID: c.AccessID, Reviewer: reviewer}
+	}
+	for i := range cfg.AuthMethods {
+		m := &cfg.AuthMethods[i]
+		next.methods[m.AccessID] = &authmethod.Method{
+			Name:            m.Name,
+			AccessID:        m.AccessID,
+			Expires:         m.AccessExpires,
+			SessionTTL:      m.SessionTTL,
+			BoundIPs:        m.BoundIPs,
+			Audience:        m.Kubernetes.Audience,
+			Namespaces:      m.Kubernetes.BoundNamespaces,
+			PodNames:        m.Kubernetes.BoundPodNames,
+			ServiceAccounts: m.Kubernetes.BoundServiceAccountNames,
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err // before any key is generated
+	}
+	sessions, err := s.keyring(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	next.sessions = sessions
+	return next, nil
+}
+
+func (s *Store) keyring(ctx context.Context, cfg *config.Config) (*session.Keyring, error) {
+	signing := make(map[string]*session.Key, len(cfg.AuthMethods))
+	var kept []string
+	for i := range cfg.AuthMethods {
+		m := &cfg.AuthMethods[i]
+		if m.SigningKeyFile == "" {
+			kept = append(kept, m.AccessID)
+			continue
+		}
+		private, err := keys.ReadFile(m.SigningKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("auth method %q: %w", m.Name, err)
+		}
+		if signing[m.AccessID], err = session.NewKey(private); err != nil {
+			return nil, fmt.Errorf("auth method %q: %s: %w", m.Name, m.SigningKeyFile, err)
+		}
+	}
+	if len(kept) > 0 {
+		found, err := s.options.Keys.Keys(ctx, kept)
+		if err != nil {
+			return nil, err
+		}
+		for id, private := range found {
+			if signing[id], err = session.NewKey(private); err != nil {
+				return nil, fmt.Errorf("kept signing key of access id %s: %w", id, err)
+			}
+		}
+	}
+	return session.NewKeyring(cfg.Issuer, signing)
+}
