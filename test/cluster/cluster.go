@@ -178,7 +178,7 @@ func (c *Cluster) environment(binaries string, o Options) (*envtest.Environment,
 func (c *Cluster) launcher(name, binary string) (string, error) {
 	path := filepath.Join(c.guard.Dir(), name)
 	script := fmt.Sprintf("#!/bin/sh\necho $$ >%s\nexec %s \"$@\"\n", shellQuote(c.guard.PIDFile(name)), shellQuote(binary))
-	if err := os.WriteFile(path, []byte(script), 0o700); err != nil { //nolint:gosec // a script has to be executable
+	if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
 		return "", err
 	}
 	return path, nil
@@ -248,8 +248,14 @@ func (c *Cluster) Stop() error {
 }
 
 func waitGone(name string, pid int) error {
-	for deadline := time.Now().Add(goneTimeout); process.Alive(pid); time.Sleep(poll) {
-		if time.Now().After(deadline) {
+	deadline := time.NewTimer(goneTimeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for process.Alive(pid) {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
 			return fmt.Errorf("%s (pid %d) is still running %s after it was told to stop", name, pid, goneTimeout)
 		}
 	}
