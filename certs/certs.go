@@ -7,7 +7,6 @@
 package certs
 
 import (
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -16,21 +15,6 @@ import (
 
 // ErrNoCertificate says that there is nothing to serve with yet.
 var ErrNoCertificate = errors.New("no serving certificate yet")
-
-// leafOf returns the parsed first certificate of a pair.
-func leafOf(pair *tls.Certificate) (*x509.Certificate, error) {
-	if pair.Leaf != nil {
-		return pair.Leaf, nil
-	}
-	if len(pair.Certificate) == 0 {
-		return nil, ErrNoCertificate
-	}
-	leaf, err := x509.ParseCertificate(pair.Certificate[0])
-	if err != nil {
-		return nil, fmt.Errorf("parse the serving certificate: %w", err)
-	}
-	return leaf, nil
-}
 
 // validAt reports why a certificate is of no use at a moment.
 func validAt(cert *x509.Certificate, now time.Time) error {

@@ -158,9 +158,6 @@ func (f *Files) read() (*pair, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s and %s are not a certificate and its key: %w", f.certFile, f.keyFile, err)
 	}
-	if cert.Leaf, err = leafOf(&cert); err != nil {
-		return nil, err
-	}
 	return &pair{certPEM: certPEM, keyPEM: keyPEM, tls: &cert}, nil
 }
 

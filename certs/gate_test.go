@@ -1,0 +1,195 @@
+package certs
+
+import (
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+const gateDelay = 10 * time.Second
+
+var gateNames = []string{"gatepass.test.svc", "gatepass"}
+
+// gateTest is a gate that serves a certificate of a first authority, which is
+// published since long ago, and a second authority.
+type gateTest struct {
+	*gate
+	first, second         *testCA
+	firstLeaf, secondLeaf *tls.Certificate
+}
+
+func newGateTest(t *testing.T) *gateTest {
+	t.Helper()
+	now := time.Now()
+	g := &gateTest{
+		gate:   &gate{names: gateNames, delay: gateDelay, logger: slog.New(slog.NewTextHandler(io.Discard, nil))},
+		first:  newTestCA(t, "ca", now.Add(-time.Hour), now.Add(24*time.Hour)),
+		second: newTestCA(t, "ca", now.Add(-time.Hour), now.Add(24*time.Hour)),
+	}
+	g.firstLeaf = g.first.leaf(t, now.Add(-time.Minute), now.Add(2*time.Hour), gateNames...)
+	g.secondLeaf = g.second.leaf(t, now.Add(-time.Minute), now.Add(4*time.Hour), gateNames...)
+	g.observe([][]byte{g.first.pem()}, now.Add(-time.Hour))
+	g.expect(t, g.firstLeaf, g.firstLeaf)
+	return g
+}
+
+// publish makes the published bundle hold the authorities.
+func (g *gateTest) publish(cas ...*testCA) {
+	var bundle []byte
+	for _, ca := range cas {
+		bundle = append(bundle, ca.pem()...)
+	}
+	g.observe([][]byte{bundle}, time.Now())
+}
+
+// expect checks what is served while newest is the newest certificate.
+func (g *gateTest) expect(t *testing.T, newest, want *tls.Certificate) {
+	t.Helper()
+	got := g.choose(newest, time.Now())
+	if got != want {
+		name := map[*tls.Certificate]string{g.firstLeaf: "the first", g.secondLeaf: "the second"}
+		t.Fatalf("serving %s certificate, want %s", name[got], name[want])
+	}
+}
+
+func TestGate(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		run  func(t *testing.T, g *gateTest)
+	}{
+		{"a new authority's certificate waits for the delay after publication", func(t *testing.T, g *gateTest) {
+			g.expect(t, g.secondLeaf, g.firstLeaf)
+			time.Sleep(time.Hour) // however long it takes until the bundle is published
+			g.expect(t, g.secondLeaf, g.firstLeaf)
+			g.publish(g.first, g.second)
+			g.expect(t, g.secondLeaf, g.firstLeaf)
+			time.Sleep(gateDelay - time.Nanosecond)
+			g.expect(t, g.secondLeaf, g.firstLeaf)
+			time.Sleep(time.Nanosecond)
+			g.expect(t, g.secondLeaf, g.secondLeaf)
+		}},
+		{"publication before the certificate counts", func(t *testing.T, g *gateTest) {
+			g.publish(g.first, g.second)
+			time.Sleep(gateDelay)
+			g.expect(t, g.secondLeaf, g.secondLeaf)
+		}},
+		{"what else happens to the bundle doesn't start the delay again", func(t *testing.T, g *gateTest) {
+			g.publish(g.first, g.second)
+			g.expect(t, g.secondLeaf, g.firstLeaf)
+			time.Sleep(gateDelay / 2)
+			now := time.Now()
+			g.publish(newTestCA(t, "other", now, now.Add(time.Hour)), g.second, g.first)
+			g.expect(t, g.secondLeaf, g.firstLeaf)
+			time.Sleep(gateDelay / 2)
+			g.expect(t, g.secondLeaf, g.secondLeaf)
+		}},
+		{"a wiped and restored bundle starts the delay again", func(t *testing.T, g *gateTest) {
+			g.publish(g.first, g.second)
+			g.expect(t, g.secondLeaf, g.firstLeaf)
+			time.Sleep(gateDelay / 2)
+			g.publish()
+			g.expect(t, g.secondLeaf, g.firstLeaf)
+			g.publish(g.first, g.second)
+			time.Sleep(gateDelay / 2)
+			g.expect(t, g.secondLeaf, g.firstLeaf)
+			time.Sleep(gateDelay / 2)
+			g.expect(t, g.secondLeaf, g.secondLeaf)
+		}},
+		{"nothing waits for a previous authority that is no longer published", func(t *testing.T, g *gateTest) {
+			g.expect(t, g.secondLeaf, g.firstLeaf)
+			g.publish(g.second)
+			g.expect(t, g.secondLeaf, g.secondLeaf)
+		}},
+		{"an expired certificate is not held on to", func(t *testing.T, g *gateTest) {
+			g.expect(t, g.secondLeaf, g.firstLeaf)
+			time.Sleep(2*time.Hour + time.Second)
+			g.expect(t, g.secondLeaf, g.secondLeaf)
+		}},
+		{"a renewal by the same authority waits until it is as old as the delay", func(t *testing.T, g *gateTest) {
+			now := time.Now()
+			renewed := g.first.leaf(t, now, now.Add(3*time.Hour), gateNames...)
+			g.expect(t, renewed, g.firstLeaf)
+			time.Sleep(gateDelay)
+			g.expect(t, renewed, renewed)
+		}},
+		{"a second rotation while the first waits is waited for instead", func(t *testing.T, g *gateTest) {
+			now := time.Now()
+			third := newTestCA(t, "ca", now, now.Add(24*time.Hour))
+			thirdLeaf := third.leaf(t, now, now.Add(4*time.Hour), gateNames...)
+			g.publish(g.first, g.second)
+			g.expect(t, g.secondLeaf, g.firstLeaf)
+			time.Sleep(gateDelay / 2)
+			g.publish(g.first, g.second, third)
+			g.expect(t, thirdLeaf, g.firstLeaf)
+			time.Sleep(gateDelay / 2)
+			g.expect(t, thirdLeaf, g.firstLeaf)
+			time.Sleep(gateDelay / 2)
+			g.expect(t, thirdLeaf, thirdLeaf)
+		}},
+		{"an authority in only one of two bundles is not published", func(t *testing.T, g *gateTest) {
+			g.observe([][]byte{join(g.first.pem(), g.second.pem()), g.first.pem()}, time.Now())
+			time.Sleep(gateDelay)
+			g.expect(t, g.secondLeaf, g.firstLeaf)
+			g.observe([][]byte{join(g.first.pem(), g.second.pem()), join(g.second.pem(), g.first.pem())}, time.Now())
+			time.Sleep(gateDelay)
+			g.expect(t, g.secondLeaf, g.secondLeaf)
+		}},
+		{"another authority of the same name vouches for nothing", func(t *testing.T, g *gateTest) {
+			now := time.Now()
+			g.publish(g.first, newTestCA(t, "ca", now.Add(-time.Hour), now.Add(24*time.Hour)))
+			time.Sleep(gateDelay)
+			g.expect(t, g.secondLeaf, g.firstLeaf)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { test.run(t, newGateTest(t)) })
+		})
+	}
+}
+
+func TestGateReady(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		run  func(t *testing.T, g *gateTest)
+		want string
+	}{
+		{"ready when the authority is published", func(*testing.T, *gateTest) {}, ""},
+		{"not ready without a certificate", func(_ *testing.T, g *gateTest) { g.served = nil }, ErrNoCertificate.Error()},
+		{"not ready before the bundle was read", func(_ *testing.T, g *gateTest) { g.bundle = nil }, "has not been read yet"},
+		{"not ready when the bundle is empty", func(_ *testing.T, g *gateTest) { g.publish() }, "does not verify"},
+		{"not ready when there is nothing to publish in", func(_ *testing.T, g *gateTest) { g.observe(nil, time.Now()) }, "does not verify"},
+		{"not ready when only another authority is published", func(_ *testing.T, g *gateTest) { g.publish(g.second) }, "does not verify"},
+		{"not ready when the certificate is for another name", func(_ *testing.T, g *gateTest) { g.names = []string{"other"} }, "does not verify"},
+		{"not ready when the certificate has expired", func(*testing.T, *gateTest) { time.Sleep(3 * time.Hour) }, "expired at"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGateTest(t)
+				test.run(t, g)
+				err := g.ready(time.Now())
+				if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
+					t.Errorf("ready: %v, want %q", err, test.want)
+				}
+			})
+		})
+	}
+}
+
+func TestGateServesAtOnceOnAColdStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		ca := newTestCA(t, "ca", now, now.Add(time.Hour))
+		leaf := ca.leaf(t, now, now.Add(time.Hour), gateNames...)
+		g := &gate{names: gateNames, delay: gateDelay, logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+		if got := g.choose(leaf, now); got != leaf {
+			t.Error("the only certificate there is is not served")
+		}
+		if err := g.ready(now); err == nil {
+			t.Error("ready although nothing is published")
+		}
+	})
+}
