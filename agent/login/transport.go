@@ -1,0 +1,31 @@
+package login
+
+import (
+	"crypto/x509"
+	"net"
+	"net/http"
+	"net/url"
+
+	"github.com/gatepass/gatepass/agent/trust"
+)
+
+// newHTTPClient returns a client for single requests: HTTP/1.1, because
+// nothing is multiplexed; no compression, because a small bomb must not grow;
+// no redirects, because the token goes to one address only.
+func newHTTPClient(roots *x509.CertPool, proxy *url.URL) *http.Client {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:                  http.ProxyURL(proxy),
+			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			TLSClientConfig:        trust.Config(roots),
+			TLSHandshakeTimeout:    tlsTimeout,
+			Protocols:              protocols,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: maxHeader,
+			MaxIdleConns:           1,
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
