@@ -46,7 +46,7 @@ func NewGuard() (*Guard, error) {
 	if err != nil {
 		return nil, fmt.Errorf("guard the test's processes: %w", err)
 	}
-	cmd := exec.Command("/bin/sh", "-c", guardScript, "guard", dir)
+	cmd := exec.Command("/bin/sh", "-c", guardScript, "guard", dir) //nolint:noctx // it has to outlive every context of its owner
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	words, err := cmd.StdinPipe()
 	if err == nil {

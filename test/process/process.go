@@ -52,7 +52,7 @@ func Start(o Options) (*Process, error) {
 		o.Grace = DefaultGrace
 	}
 	logs := &Logs{}
-	cmd := exec.Command(o.Path, o.Args...)
+	cmd := exec.Command(o.Path, o.Args...) //nolint:noctx // Stop and the guard end it; a context could only kill it
 	cmd.Env = append([]string{}, o.Env...)
 	cmd.Stdout, cmd.Stderr = logs, logs
 	cmd.SysProcAttr = o.SysProcAttr

@@ -1,0 +1,114 @@
+//go:build linux
+
+package container_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/test/container"
+)
+
+// insideVariable makes this test binary report what a container sees.
+const insideVariable = "GATEPASS_TEST_INSIDE"
+
+func TestMain(m *testing.M) {
+	if err := container.Init(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(125)
+	}
+	if os.Getenv(insideVariable) != "" {
+		report()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// report is the program that runs inside.
+func report() {
+	status, err := os.ReadFile("/given")
+	fmt.Println("given:", string(status), err)
+	fmt.Println("write read-only mount:", os.WriteFile("/fixed/new", nil, 0o600) != nil)
+	fmt.Println("write root:", os.WriteFile("/new", nil, 0o600) != nil)
+	fmt.Println("write volume:", os.WriteFile("/volume/new", []byte("written inside"), 0o400))
+	entries, err := os.ReadDir("/")
+	fmt.Println("root:", entries, err)
+	fmt.Println("user:", os.Getuid(), os.Getgid())
+	fmt.Println("environment:", os.Environ())
+}
+
+func TestAContainerSeesWhatItsSpecSays(t *testing.T) {
+	kind := container.Available()
+	if kind == container.None {
+		t.Fatal("neither root nor user namespaces are to be had; allow one of them (sysctl kernel.unprivileged_userns_clone)")
+	}
+	host := t.TempDir()
+	folder := func(name string, mode os.FileMode) string {
+		path := filepath.Join(host, name)
+		if err := os.Mkdir(path, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	if err := os.Chmod(host, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	volume := folder("volume", 0o777)
+	given := filepath.Join(host, "given")
+	if err := os.WriteFile(given, []byte("hello"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := container.Spec{
+		Root: folder("root", 0o755),
+		Mounts: []container.Mount{
+			{Source: self, Target: "/program", ReadOnly: true},
+			{Source: given, Target: "/given", ReadOnly: true},
+			{Source: folder("fixed", 0o777), Target: "/fixed", ReadOnly: true},
+			{Source: volume, Target: "/volume"},
+		},
+		UID: 10001, GID: 10002, Path: "/program", Env: []string{insideVariable + "=1"},
+	}
+	path, args, attr, err := spec.Command(kind)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), path, args...)
+	cmd.SysProcAttr = attr
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{
+		"given: hello <nil>\n",
+		"write read-only mount: true\n",
+		"write root: true\n",
+		"write volume: <nil>\n",
+		"user: 10001 10002\n",
+		"environment: [" + insideVariable + "=1]\n",
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("%q is missing in\n%s", want, out)
+		}
+	}
+	if strings.Contains(string(out), "usr") {
+		t.Errorf("the host's root shows:\n%s", out)
+	}
+	content, err := os.ReadFile(filepath.Join(volume, "new"))
+	if err != nil || string(content) != "written inside" {
+		t.Errorf("on the host the volume holds %q, %v", content, err)
+	}
+	if mounts, err := os.ReadFile("/proc/self/mounts"); err != nil || strings.Contains(string(mounts), host) {
+		t.Errorf("a mount is left on the host (%v)", err)
+	}
+}
