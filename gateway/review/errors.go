@@ -78,9 +78,8 @@ type Failure struct {
 func (f *Failure) Error() string { return string(f.Reason) + ": " + f.Detail }
 
 // verdicts are the API server's explanations as they are written in
-// k8s.io/kubernetes/pkg/serviceaccount (claims.go, legacy.go, jwt.go), with the
-// same text since v1.24 at least. An explanation that is not here still
-// rejects the token, only with less help.
+// k8s.io/kubernetes/pkg/serviceaccount (claims.go, legacy.go, jwt.go). An
+// explanation that is not here still rejects the token, only with less help.
 var verdicts = [...]struct {
 	text   string
 	reason Reason
@@ -91,6 +90,7 @@ var verdicts = [...]struct {
 	{"is issued in the future", ReasonNotYetValid},
 	{"has been invalidated", ReasonRevoked},
 	{"has been deleted", ReasonRevoked},
+	{"\" not found", ReasonRevoked}, // of a service account that is gone for longer
 	{"does not match claim", ReasonRevoked},
 	{"ref claim (", ReasonRevoked},
 }
