@@ -41,37 +41,37 @@ type Options struct {
 // Parse reads a file of profiles. Its error lists every mistake, each with
 // the path of the field and what would be right.
 func Parse(data []byte, o Options) (*Set, error) {
-	raw, err := decode(data)
+	raw, unknown, err := decode(data)
 	if err != nil {
 		return nil, err
 	}
 	v := validator{options: o}
 	set := v.file(raw)
-	if err := v.errs.ToAggregate(); err != nil {
+	for _, e := range v.errs {
+		unknown = append(unknown, e)
+	}
+	if err := errors.Join(unknown...); err != nil {
 		return nil, fmt.Errorf("invalid %s: %w", Kind, err)
 	}
 	return set, nil
 }
 
-// decode refuses unknown and repeated fields; sigs.k8s.io/json reports all of
-// them, where encoding/json stops at the first.
-func decode(data []byte) (*InjectorConfig, error) {
+// decode also returns an error for each unknown or repeated field;
+// sigs.k8s.io/json finds all of them, where encoding/json stops at the first.
+func decode(data []byte) (*InjectorConfig, []error, error) {
 	if len(bytes.TrimSpace(data)) == 0 {
-		return nil, fmt.Errorf("the file is empty; it must hold a %s of %s", Kind, APIVersion)
+		return nil, nil, fmt.Errorf("the file is empty; it must hold a %s of %s", Kind, APIVersion)
 	}
 	asJSON, err := yaml.YAMLToJSONStrict(data)
 	if err != nil {
-		return nil, fmt.Errorf("not valid YAML: %w", err)
+		return nil, nil, fmt.Errorf("not valid YAML: %w", err)
 	}
 	c := new(InjectorConfig)
 	strict, err := kjson.UnmarshalStrict(asJSON, c)
 	if err != nil {
-		return nil, fmt.Errorf("not a valid %s: %w", Kind, err)
+		return nil, nil, fmt.Errorf("not a valid %s: %w", Kind, err)
 	}
-	if len(strict) > 0 {
-		return nil, fmt.Errorf("invalid %s: %w", Kind, errors.Join(strict...))
-	}
-	return c, nil
+	return c, strict, nil
 }
 
 type validator struct {

@@ -1,0 +1,205 @@
+package injector_test
+
+import (
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"github.com/gatepass/gatepass/injector"
+)
+
+// podYAML is a pod with these annotations (a YAML flow map) and spec.
+func podYAML(t testing.TB, metadata, spec string) []byte {
+	t.Helper()
+	if spec == "" {
+		spec = "{containers: [{name: app, image: x}]}"
+	}
+	raw, err := yaml.YAMLToJSON([]byte("apiVersion: v1\nkind: Pod\nmetadata: " + metadata + "\nspec: " + spec + "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// annotated is the metadata of a pod that asks for a session, and for more.
+func annotated(more ...string) string {
+	return `{name: app, annotations: {gatepass.dev/inject: "true"` + strings.Join(append([]string{""}, more...), ", ") + `}}`
+}
+
+func TestRefusals(t *testing.T) {
+	i := injector.New(profiles(t))
+	for _, c := range []struct {
+		name, metadata, spec string
+		reason               injector.Reason
+		message              string
+	}{
+		{"a misspelt opt-in is refused with the right spelling", `{annotations: {gatepass.dev/injekt: "true"}}`, "",
+			injector.ReasonUnknownKey, `annotation gatepass.dev/injekt is not known; did you mean gatepass.dev/inject?`},
+		{"a misspelt opt-in label is refused with the right spelling", `{labels: {gatepass.dev/Inject: "true"}}`, "",
+			injector.ReasonUnknownKey, `label gatepass.dev/Inject is not known; did you mean gatepass.dev/inject?`},
+		{"an annotation used as a label is refused", `{labels: {gatepass.dev/inject: "true", gatepass.dev/mode: init}}`, "",
+			injector.ReasonUnknownKey, `label gatepass.dev/mode has no effect; only gatepass.dev/inject works as a label, make gatepass.dev/mode an annotation`},
+		{"a key that resembles none is refused with the list", annotated(`gatepass.dev/zzzzzzzzzzzzzzzz: x`), "",
+			injector.ReasonUnknownKey, `annotation gatepass.dev/zzzzzzzzzzzzzzzz is not known; known are inject, profile, mode,`},
+		{"an opt-in that is neither true nor false is refused", `{annotations: {gatepass.dev/inject: "yes"}}`, "",
+			injector.ReasonInvalidValue, `annotation gatepass.dev/inject: "yes" is neither true nor false; write "true" to get a session`},
+		{"an opt-in with other letters is refused", `{annotations: {gatepass.dev/inject: "True"}}`, "", injector.ReasonInvalidValue, `"True" is neither true nor false`},
+		{"an empty opt-in is refused", `{annotations: {gatepass.dev/inject: ""}}`, "", injector.ReasonInvalidValue, `"" is neither true nor false`},
+		{"an opt-in label that is wrong is refused", `{labels: {gatepass.dev/inject: enabled}}`, "", injector.ReasonInvalidValue, `label gatepass.dev/inject: "enabled" is neither`},
+		{"an annotation and a label that contradict each other are refused", `{annotations: {gatepass.dev/inject: "true"}, labels: {gatepass.dev/inject: "false"}}`, "",
+			injector.ReasonContradiction, `annotation gatepass.dev/inject="true" contradicts label gatepass.dev/inject="false"; make them the same or remove one`},
+		{"a setting without an opt-in is refused", `{annotations: {gatepass.dev/profile: default}}`, "",
+			injector.ReasonNotOptedIn, `annotation gatepass.dev/profile is set, but the pod does not ask for a session; add the annotation gatepass.dev/inject: "true", or remove gatepass.dev/profile`},
+		{"an unknown profile is refused with the nearest one", annotated(`gatepass.dev/profile: valut`), "",
+			injector.ReasonUnknownProfile, `annotation gatepass.dev/profile: no profile is named "valut"; did you mean vault? there are: default, locked, vault`},
+		{"a setting that the profile keeps is refused", annotated(`gatepass.dev/profile: locked`, `gatepass.dev/mode: init`), "",
+			injector.ReasonOverrideNotAllowed, `annotation gatepass.dev/mode: profile "locked" does not let pods set it (it allows: nothing); remove it, or ask the administrator to list it in the profile's overrides`},
+		{"a setting of the other protocol is refused", annotated(`gatepass.dev/role: x`), "",
+			injector.ReasonWrongProtocol, `annotation gatepass.dev/role is for protocol vault, but profile "default" speaks gateway; remove it or choose another profile`},
+		{"a gateway's setting with a vault profile is refused", annotated(`gatepass.dev/profile: vault`, `gatepass.dev/access-id: x`), "", injector.ReasonWrongProtocol, `is for protocol gateway`},
+		{"an unknown mode is refused", annotated(`gatepass.dev/mode: sidcar`), "", injector.ReasonInvalidValue, `annotation gatepass.dev/mode: "sidcar" is not a mode; use init or sidecar`},
+		{"an unknown container is refused with the nearest one", annotated(`gatepass.dev/containers: "app,wroker"`), `{containers: [{name: app}, {name: worker}]}`,
+			injector.ReasonUnknownContainer, `annotation gatepass.dev/containers: the pod has no container "wroker"; did you mean worker? it has: app, worker`},
+		{"an empty entry in the list of containers is refused", annotated(`gatepass.dev/containers: "app,,"`), "", injector.ReasonInvalidValue, `"app,," has an empty entry`},
+		{"an empty list of containers is refused", annotated(`gatepass.dev/containers: ""`), "", injector.ReasonInvalidValue, `"" has an empty entry`},
+		{"the agent can't be listed as a container", annotated(`gatepass.dev/containers: gatepass-agent`), "", injector.ReasonUnknownContainer, `the pod has no container "gatepass-agent"`},
+		{"a relative mount path is refused", annotated(`gatepass.dev/mount-path: run/x`), "", injector.ReasonInvalidValue, `"run/x" is not an absolute path; use for example /var/run/gatepass`},
+		{"the root as mount path is refused", annotated(`gatepass.dev/mount-path: "//."`), "", injector.ReasonInvalidValue, `the root folder can't be a mount path`},
+		{"a mount path that climbs is refused", annotated(`gatepass.dev/mount-path: /a/../etc`), "", injector.ReasonInvalidValue, `climbs with ..`},
+		{"a mount path with a colon is refused", annotated(`gatepass.dev/mount-path: "/a:b"`), "", injector.ReasonInvalidValue, `holds a colon`},
+		{"a mount path in /proc is refused", annotated(`gatepass.dev/mount-path: /proc/self`), "", injector.ReasonInvalidValue, `belongs to the container runtime`},
+		{"a mount path with a line feed is refused", annotated(`gatepass.dev/mount-path: "/a\nb"`), "", injector.ReasonInvalidValue, `holds control characters`},
+		{"a token file with a slash is refused", annotated(`gatepass.dev/token-file: a/b`), "", injector.ReasonInvalidValue, `"a/b" is not a file name`},
+		{"a token file named session.json is refused", annotated(`gatepass.dev/token-file: session.json`), "", injector.ReasonInvalidValue, `describes the session`},
+		{"a hidden token file is refused", annotated(`gatepass.dev/token-file: .token`), "", injector.ReasonInvalidValue, `begins with a dot`},
+		{"an empty token file is refused", annotated(`gatepass.dev/token-file: ""`), "", injector.ReasonInvalidValue, `is not a file name`},
+		{"a token mode that is not octal is refused", annotated(`gatepass.dev/token-mode: "0688"`), "", injector.ReasonInvalidValue, `"0688" is not an octal file mode`},
+		{"a token mode that lets everybody write is refused", annotated(`gatepass.dev/token-mode: "0666"`), "", injector.ReasonInvalidValue, `lets everybody write`},
+		{"a token mode that hides the file from its owner is refused", annotated(`gatepass.dev/token-mode: "0040"`), "", injector.ReasonInvalidValue, `does not let the owner read`},
+		{"an empty audience is refused", annotated(`gatepass.dev/audience: ""`), "", injector.ReasonInvalidValue, `annotation gatepass.dev/audience: is empty`},
+		{"an audience with white space is refused", annotated(`gatepass.dev/audience: "a b"`), "", injector.ReasonInvalidValue, `white space`},
+		{"a token life below Kubernetes' least is refused", annotated(`gatepass.dev/token-expiration-seconds: "599"`), "", injector.ReasonInvalidValue, `599 is out of range; Kubernetes takes 600 to 4294967296 seconds`},
+		{"a token life that is no number is refused", annotated(`gatepass.dev/token-expiration-seconds: 1h`), "", injector.ReasonInvalidValue, `"1h" is not a number of seconds`},
+		{"an image with white space is refused", annotated(`gatepass.dev/agent-image: "a b"`), "", injector.ReasonInvalidValue, `holds white space`},
+		{"a quantity that is none is refused", annotated(`gatepass.dev/agent-limits-memory: lots`), "", injector.ReasonInvalidValue, `"lots" is not a quantity`},
+		{"a negative quantity is refused", annotated(`gatepass.dev/agent-limits-memory: "-1Mi"`), "", injector.ReasonInvalidValue, `"-1Mi" is negative`},
+		{"a request above the limit is refused", annotated(`gatepass.dev/agent-requests-memory: 64Mi`), "", injector.ReasonContradiction, `the request for memory (64Mi) is above its limit (32Mi)`},
+		{"root as the agent's user is refused", annotated(`gatepass.dev/agent-run-as-user: "0"`), "", injector.ReasonInvalidValue, `0 is out of range; use 1 to 2147483647`},
+		{"an agent's user that is a name is refused", annotated(`gatepass.dev/agent-run-as-user: nobody`), "", injector.ReasonInvalidValue, `"nobody" is not a numeric id`},
+		{"an unknown log level is refused", annotated(`gatepass.dev/log-level: trace`), "", injector.ReasonInvalidValue, `"trace" is not a log level`},
+		{"a timeout that is none is refused", annotated(`gatepass.dev/timeout: "60"`), "", injector.ReasonInvalidValue, `"60" is not a duration`},
+		{"a timeout of a day is refused", annotated(`gatepass.dev/timeout: 24h`), "", injector.ReasonInvalidValue, `24h is out of range`},
+		{"an auth path that climbs is refused", annotated(`gatepass.dev/profile: vault`, `gatepass.dev/auth-path: auth/../sys`), "", injector.ReasonInvalidValue, `climbs with ..`},
+		{"an auth path with a query is refused", annotated(`gatepass.dev/profile: vault`, `gatepass.dev/auth-path: "auth?x"`), "", injector.ReasonInvalidValue, `characters that a mount path can't`},
+		{"a pod for Windows by its os is refused", annotated(), `{os: {name: windows}, containers: [{name: app}]}`, injector.ReasonWindows, `the pod is for Windows nodes, for which there is no agent; remove gatepass.dev/inject`},
+		{"a pod for Windows by its node selector is refused", annotated(), `{nodeSelector: {kubernetes.io/os: windows}, containers: [{name: app}]}`, injector.ReasonWindows, `Windows`},
+		{"a volume with our name is refused", annotated(), `{volumes: [{name: gatepass-session, emptyDir: {}}], containers: [{name: app}]}`, injector.ReasonNameConflict, `spec.volumes has a volume named "gatepass-session"`},
+		{"a container with the agent's name is refused", annotated(), `{containers: [{name: app}, {name: gatepass-agent}]}`, injector.ReasonNameConflict, `spec.containers[1] is named "gatepass-agent"`},
+		{"an init container that only has the agent's name is refused", annotated(), `{initContainers: [{name: gatepass-agent, image: x}], containers: [{name: app}]}`, injector.ReasonForeignAgent, `that Gatepass did not add: there is no memory-backed volume gatepass-session`},
+		{"a mount at the session's path is refused", annotated(), `{volumes: [{name: v}], containers: [{name: app, volumeMounts: [{name: v, mountPath: /var/run/gatepass/}]}]}`,
+			injector.ReasonMountConflict, `container "app" mounts volume "v" at /var/run/gatepass, where the session should appear; choose another path with the annotation gatepass.dev/mount-path`},
+		{"a mount inside the session's folder is refused", annotated(), `{containers: [{name: app, volumeMounts: [{name: v, mountPath: /var/run/gatepass/x}]}]}`, injector.ReasonMountConflict, `inside the session's read-only folder`},
+		{"a read-only mount above the session's path is refused", annotated(), `{containers: [{name: app, volumeMounts: [{name: v, mountPath: /var/run, readOnly: true}]}]}`, injector.ReasonMountConflict, `so that the session can't appear`},
+		{"a mount of the session at another path is refused", annotated(), `{containers: [{name: app, volumeMounts: [{name: gatepass-session, mountPath: /x}]}]}`, injector.ReasonMountConflict, `mounts gatepass-session at /x`},
+		{"a writable mount of the session is refused", annotated(), `{containers: [{name: app, volumeMounts: [{name: gatepass-session, mountPath: /var/run/gatepass}]}]}`, injector.ReasonMountConflict, `mounts gatepass-session writable`},
+		{"a container that mounts the agent's token is refused", annotated(`gatepass.dev/containers: app`), `{containers: [{name: app}, {name: spy, volumeMounts: [{name: gatepass-identity, mountPath: /x}]}]}`, injector.ReasonMountConflict, `container "spy" mounts gatepass-identity, which is for the agent alone`},
+		{"a variable of ours with another value is refused", annotated(), `{containers: [{name: app, env: [{name: GATEPASS_TOKEN_FILE, value: /x}]}]}`, injector.ReasonEnvConflict, `container "app" sets GATEPASS_TOKEN_FILE itself; remove that variable, or make it "/var/run/gatepass/token"`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := i.Decide(podYAML(t, c.metadata, c.spec))
+			if d.Result != injector.Denied || d.Reason != c.reason || d.Patch != nil {
+				t.Errorf("want denied for %s, got %s for %s (%d bytes of patch)", c.reason, d.Result, d.Reason, len(d.Patch))
+			}
+			if !strings.Contains(d.Message(), c.message) {
+				t.Errorf("want a message with\n\t%s\ngot\n\t%s", c.message, d.Message())
+			}
+		})
+	}
+}
+
+func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
+	i := injector.New(profiles(t))
+	d := i.Decide(podYAML(t, annotated(`gatepass.dev/mode: x`, `gatepass.dev/timeout: soon`, `gatepass.dev/containers: nobody`), ""))
+	if len(d.Problems) != 3 || !strings.HasPrefix(d.Message(), "3 problems; (1) ") {
+		t.Errorf("want three problems, got %q", d.Message())
+	}
+}
+
+func TestNoDefaultProfile(t *testing.T) {
+	set := parse(t, strings.Replace(minimal, "default:", "other:", 1))
+	d := injector.New(set).Decide(podYAML(t, annotated(), ""))
+	if want := `no profile is named "default"; choose one with the annotation gatepass.dev/profile (there are: other)`; d.Message() != want {
+		t.Errorf("want %q, got %q", want, d.Message())
+	}
+}
+
+func TestPodsThatAreLeftAlone(t *testing.T) {
+	i := injector.New(profiles(t))
+	for _, c := range []struct {
+		name, metadata string
+		reason         injector.Reason
+		warning        string
+	}{
+		{"a pod without our keys", `{name: app, annotations: {example.com/inject: "true"}}`, injector.ReasonNotRequested, ""},
+		{"a pod that opts out", `{annotations: {gatepass.dev/inject: "false"}}`, injector.ReasonOptedOut, ""},
+		{"a pod that opts out by label", `{labels: {gatepass.dev/inject: "false"}}`, injector.ReasonOptedOut, ""},
+		{"a pod that opts out and keeps its settings", `{annotations: {gatepass.dev/inject: "false", gatepass.dev/profile: vault}}`, injector.ReasonOptedOut, ""},
+		{"a static pod", `{annotations: {gatepass.dev/inject: "true", kubernetes.io/config.mirror: abc}}`, injector.ReasonMirrorPod, "static pod"},
+		{"a pod that only claims to be injected", `{annotations: {gatepass.dev/status: injected}}`, injector.ReasonNotRequested, "gatepass.dev/status means nothing"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			d := i.Decide(podYAML(t, c.metadata, ""))
+			if d.Result != injector.Skipped || d.Reason != c.reason || d.Patch != nil {
+				t.Errorf("want skipped for %s, got %s for %s: %s", c.reason, d.Result, d.Reason, d.Message())
+			}
+			if got := strings.Join(d.Warnings, "; "); !strings.Contains(got, c.warning) || c.warning == "" && got != "" {
+				t.Errorf("want a warning with %q, got %q", c.warning, got)
+			}
+		})
+	}
+}
+
+func TestObjectsThatAreNoPods(t *testing.T) {
+	i := injector.New(profiles(t))
+	for _, raw := range []string{``, `null{`, `[]`, `"x"`, `{"metadata":[]}`, `{"metadata":{"annotations":{"gatepass.dev/inject":true}}}`,
+		`{"metadata":{"annotations":{"a":"1","a":"2"}}}`, "{\"metadata\":{\"name\":\"\xff\"}}", `{"spec":{"containers":{}}}`, strings.Repeat("[", 100_000)} {
+		if d := i.Decide([]byte(raw)); d.Result != injector.Denied || d.Reason != injector.ReasonMalformedPod {
+			t.Errorf("%.40q: want it denied as malformed, got %s for %s", raw, d.Result, d.Reason)
+		}
+	}
+}
+
+// An agent that is there already is judged by its shape.
+func TestForgedAgents(t *testing.T) {
+	i := injector.New(profiles(t))
+	raw := fixtures(t)["a-pod-with-nothing-but-the-annotation"]
+	d := i.Decide(raw)
+	good := string(apply(t, raw, d.Patch))
+	for _, c := range []struct {
+		name, old, new string
+		result         injector.Result
+		text           string
+	}{
+		{"another gateway is refused", `https://gatepass-gateway.gatepass-system.svc:8000`, `https://evil.example.com`, injector.Denied, `whose GATEPASS_GATEWAY_URL is not that of the profile`},
+		{"another protocol is refused", `"value":"gateway"`, `"value":"vault"`, injector.Denied, `whose GATEPASS_PROTOCOL`},
+		{"another authority is refused", `"name":"GATEPASS_CA_BUNDLE"`, `"name":"GATEPASS_CA"`, injector.Denied, `whose GATEPASS_CA_BUNDLE`},
+		{"a session on disk is refused", `"medium":"Memory"`, `"medium":""`, injector.Denied, `no memory-backed volume`},
+		{"an identity that is no token is refused", `"serviceAccountToken":`, `"downwardAPI":`, injector.Denied, `no projected volume`},
+		{"a mount of the session elsewhere is refused", `"name":"gatepass-session","mountPath":"/var/run/gatepass"}`, `"name":"gatepass-session","mountPath":"/x"}`, injector.Denied, `does not mount gatepass-session`},
+		{"a missing mount of the token is refused", `"name":"gatepass-identity","mountPath"`, `"name":"other","mountPath"`, injector.Denied, `does not mount gatepass-identity`},
+		{"another image is left alone", `ghcr.io/gatepass/agent:v0.1.0`, `mirror.example.com/gatepass/agent:v0.1.0`, injector.Unchanged, ``},
+		{"another access id is left alone with a warning", `p-abcdefg1234km`, `p-zzzzzzz1234km`, injector.Unchanged, `configured otherwise than its profile and annotations say (GATEPASS_ACCESS_ID)`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			forged := strings.Replace(good, c.old, c.new, 1)
+			if forged == good {
+				t.Fatalf("the pod does not hold %q: %s", c.old, good)
+			}
+			got := i.Decide([]byte(forged))
+			if text := got.Message() + strings.Join(got.Warnings, ";"); got.Result != c.result || !strings.Contains(text, c.text) {
+				t.Errorf("want %s with %q, got %s: %s", c.result, c.text, got.Result, text)
+			}
+		})
+	}
+}
