@@ -168,7 +168,10 @@ func unixClaim(claims map[string]any, name string) (time.Time, bool) {
 		seconds = int64(f)
 	}
 	t := time.Unix(seconds, 0).UTC()
-	return t, seconds > 0 && writable(t)
+	if seconds <= 0 || !writable(t) {
+		return time.Time{}, false
+	}
+	return t, true
 }
 
 // maxRetryAfter bounds what a server may ask for; the agent's deadline is
