@@ -102,7 +102,7 @@ func (p *publisher) publish(ctx context.Context, current *x509.Certificate) (*x5
 	case errors.Is(err, errWaiting):
 		p.wait(err)
 	case isConflict(err):
-		p.logger.Debug("another replica was faster; looking again", "target", p.target)
+		p.logger.Debug("another replica was faster; looking again", "target", p.target.String())
 	case errors.Is(err, context.Canceled):
 	case err != nil:
 		p.logger.Error("the CA bundle can't be published; will try again", "target", p.target.String(), "error", err)
