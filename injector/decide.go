@@ -53,6 +53,11 @@ func (i *Injector) Decide(raw []byte) Decision {
 	case !wanted:
 		return *d.skip(pod)
 	}
+	if len(pod.Spec.Containers) == 0 {
+		d.deny(ReasonMalformedPod, "the pod has no spec.containers")
+		d.denied()
+		return *d
+	}
 	i.inject(pod, names, d)
 	return *d
 }

@@ -94,6 +94,7 @@ func TestRefusals(t *testing.T) {
 		{"an auth path with a query is refused", annotated(`gatepass.dev/profile: vault`, `gatepass.dev/auth-path: "auth?x"`), "", injector.ReasonInvalidValue, `characters that a mount path can't`},
 		{"a pod for Windows by its os is refused", annotated(), `{os: {name: windows}, containers: [{name: app}]}`, injector.ReasonWindows, `the pod is for Windows nodes, for which there is no agent; remove gatepass.dev/inject`},
 		{"a pod for Windows by its node selector is refused", annotated(), `{nodeSelector: {kubernetes.io/os: windows}, containers: [{name: app}]}`, injector.ReasonWindows, `Windows`},
+		{"a pod without containers is refused", annotated(), `{volumes: []}`, injector.ReasonMalformedPod, `the pod has no spec.containers`},
 		{"a volume with our name is refused", annotated(), `{volumes: [{name: gatepass-session, emptyDir: {}}], containers: [{name: app}]}`, injector.ReasonNameConflict, `spec.volumes has a volume named "gatepass-session"`},
 		{"a container with the agent's name is refused", annotated(), `{containers: [{name: app}, {name: gatepass-agent}]}`, injector.ReasonNameConflict, `spec.containers[1] is named "gatepass-agent"`},
 		{"an init container that only has the agent's name is refused", annotated(), `{initContainers: [{name: gatepass-agent, image: x}], containers: [{name: app}]}`, injector.ReasonForeignAgent, `that Gatepass did not add: there is no memory-backed volume gatepass-session`},
