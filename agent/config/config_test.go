@@ -1,0 +1,228 @@
+package config
+
+import (
+	"io/fs"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func valid() Config {
+	c := Default()
+	c.GatewayURL = "https://gatepass-gateway.gatepass-system.svc:8000"
+	c.AccessID, c.AuthConfig = "p-abcdefghij12km", "k8s-conf"
+	return c
+}
+
+func lookup(vars []Variable) func(string) (string, bool) {
+	m := map[string]string{}
+	for _, v := range vars {
+		m[v.Name] = v.Value
+	}
+	return func(name string) (string, bool) { v, ok := m[name]; return v, ok }
+}
+
+func TestEnvAndBack(t *testing.T) {
+	t.Parallel()
+	vault := valid()
+	vault.Protocol, vault.AccessID, vault.AuthConfig = ProtocolVault, "", ""
+	vault.Role, vault.AuthPath, vault.AuthNamespace = "r", "auth/k8s", "team"
+	full := valid()
+	full.Mode, full.TokenMode, full.Timeout, full.LogLevel = ModeSidecar, 0o444, 90*time.Second, slog.LevelDebug
+	full.CABundle, full.TerminationMessageFile = "-----BEGIN CERTIFICATE-----\n", "/tmp/x"
+	for name, c := range map[string]Config{"the least": valid(), "everything": full, "the vault protocol": vault} {
+		t.Run(name+" survives the environment", func(t *testing.T) {
+			t.Parallel()
+			got, err := FromEnv(lookup(c.Env()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if err := got.Validate(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Run("settings of the other protocol are left out", func(t *testing.T) {
+		t.Parallel()
+		for _, v := range valid().Env() {
+			if strings.Contains(v.Name, "ROLE") || strings.Contains(v.Name, "AUTH_PATH") || v.Value == "" {
+				t.Errorf("%s=%q", v.Name, v.Value)
+			}
+		}
+	})
+}
+
+func TestFromEnvReportsEverything(t *testing.T) {
+	t.Parallel()
+	_, err := FromEnv(lookup([]Variable{
+		{"GATEPASS_MODE", "once"}, {"GATEPASS_TOKEN_MODE", "777"}, {"GATEPASS_TIMEOUT", "5"}, {"GATEPASS_LOG_LEVEL", "loud"}, {"GATEPASS_PROTOCOL", "ldap"},
+	}))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	for _, want := range []string{"GATEPASS_MODE: ", "GATEPASS_TOKEN_MODE: ", "GATEPASS_TIMEOUT: ", "GATEPASS_LOG_LEVEL: ", "GATEPASS_PROTOCOL: "} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not reported: %v", want, err)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		change func(*Config)
+		want   string
+	}{
+		"no address":                    {func(c *Config) { c.GatewayURL = "" }, "GATEPASS_GATEWAY_URL: must be set"},
+		"no access id":                  {func(c *Config) { c.AccessID = "" }, "GATEPASS_ACCESS_ID: "},
+		"no auth config":                {func(c *Config) { c.AuthConfig = "" }, "GATEPASS_AUTH_CONFIG: "},
+		"no role":                       {func(c *Config) { c.Protocol = ProtocolVault }, "GATEPASS_ROLE: "},
+		"no auth path":                  {func(c *Config) { c.Protocol, c.Role, c.AuthPath = ProtocolVault, "r", "" }, "GATEPASS_AUTH_PATH: "},
+		"a relative identity file":      {func(c *Config) { c.IdentityFile = "token" }, "GATEPASS_IDENTITY_FILE: "},
+		"a token file that climbs":      {func(c *Config) { c.TokenFile = "/var/run/gatepass/../x" }, "GATEPASS_TOKEN_FILE: "},
+		"a token file that is a folder": {func(c *Config) { c.TokenFile = "/var/run/gatepass/" }, "GATEPASS_TOKEN_FILE: "},
+		"the root as token file":        {func(c *Config) { c.TokenFile = "/" }, "GATEPASS_TOKEN_FILE: "},
+		"a zero byte in a file":         {func(c *Config) { c.TokenFile = "/a\x00b" }, "GATEPASS_TOKEN_FILE: "},
+		"the description as token file": {func(c *Config) { c.TokenFile = "/var/run/gatepass/session.json" }, "GATEPASS_TOKEN_FILE: "},
+		"a relative termination log":    {func(c *Config) { c.TerminationMessageFile = "log" }, "GATEPASS_TERMINATION_MESSAGE_FILE: "},
+	} {
+		t.Run(name+" is refused", func(t *testing.T) {
+			t.Parallel()
+			c := valid()
+			tt.change(&c)
+			if err := c.Validate(); err == nil || !strings.HasPrefix(err.Error(), tt.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestCheckURL(t *testing.T) {
+	t.Parallel()
+	for _, good := range []string{"https://g", "https://g:8000", "https://g:65535/api/v2", "https://[::1]:8000", "https://10.0.0.1"} {
+		t.Run(good+" is taken", func(t *testing.T) {
+			t.Parallel()
+			if err := CheckURL(good); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for bad, want := range map[string]string{
+		"":                         "must be set",
+		"http://g":                 "https://",
+		"g:8000":                   "https://",
+		"https://":                 "names no host",
+		"https://:8000":            "names no host",
+		"https://g:0":              "port",
+		"https://g:70000":          "port",
+		"https://g/?x=hunter2":     "query",
+		"https://g/?":              "query",
+		"https://g/#hunter2":       "query or fragment",
+		"https://g/#":              "query or fragment",
+		"https://u:hunter2@g":      "user or password",
+		"http://u:hunter2@g":       "user or password",
+		"https://u:hunter2@g:x":    "is not a URL",
+		"https://u:hunter2@g\x7f/": "is not a URL",
+	} {
+		t.Run("\""+bad+"\" is refused", func(t *testing.T) {
+			t.Parallel()
+			err := CheckURL(bad)
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Fatalf("got %v, want %q", err, want)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("the error holds a password: %v", err)
+			}
+		})
+	}
+}
+
+func TestParseFileMode(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]fs.FileMode{"0400": 0o400, "400": 0o400, "0440": 0o440, "444": 0o444, "0660": 0o660} {
+		if got, err := ParseFileMode(in); got != want || err != nil {
+			t.Errorf("ParseFileMode(%q) = %v, %v", in, got, err)
+		}
+	}
+	for in, want := range map[string]string{"": "not an octal", "8": "not an octal", "-1": "not an octal", "01777": "not an octal", "0040": "owner", "0700": "executable", "0646": "everybody"} {
+		if _, err := ParseFileMode(in); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("ParseFileMode(%q): %v, want %q", in, err, want)
+		}
+	}
+	for m := range fs.FileMode(0o1000) {
+		parsed, err := ParseFileMode(FormatFileMode(m))
+		if err == nil && parsed != m || err != nil && m == 0o400 {
+			t.Errorf("%#o is written %s and read back %#o, %v", m, FormatFileMode(m), parsed, err)
+		}
+	}
+}
+
+func TestParseTimeout(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]time.Duration{"1s": time.Second, "60s": time.Minute, "1h": time.Hour} {
+		if got, err := ParseTimeout(in); got != want || err != nil {
+			t.Errorf("ParseTimeout(%q) = %v, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "5", "999ms", "1h1s", "-5s", "1e9h"} {
+		if got, err := ParseTimeout(in); err == nil {
+			t.Errorf("ParseTimeout(%q) = %v", in, got)
+		}
+	}
+}
+
+func TestSettingsAreNamedOnce(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, s := range Settings() {
+		if seen[s.Env] || seen[s.Flag] || s.Usage == "" || !strings.HasPrefix(s.Env, "GATEPASS_") || s.Flag != strings.ToLower(s.Flag) {
+			t.Errorf("%s, %s", s.Env, s.Flag)
+		}
+		seen[s.Env], seen[s.Flag] = true, true
+	}
+}
+
+// FuzzFromEnv: no environment makes the agent panic, and one that it accepts
+// is written and read back as the same.
+func FuzzFromEnv(f *testing.F) {
+	f.Add("init", "gateway", "https://g:8000", "p-1", "k8s-conf", "", "/i/token", "/s/token", "0400", "60s", "info")
+	f.Add("sidecar", "vault", "https://[::1]", "", "", "role", "/i", "/s", "444", "1h", "debug")
+	f.Add("x", "y", "http://u:p@h", "", "", "", "i", "../s", "0777", "5", "loud")
+	names := []string{
+		"GATEPASS_MODE", "GATEPASS_PROTOCOL", "GATEPASS_GATEWAY_URL", "GATEPASS_ACCESS_ID", "GATEPASS_AUTH_CONFIG", "GATEPASS_ROLE",
+		"GATEPASS_IDENTITY_FILE", "GATEPASS_TOKEN_FILE", "GATEPASS_TOKEN_MODE", "GATEPASS_TIMEOUT", "GATEPASS_LOG_LEVEL",
+	}
+	f.Fuzz(func(t *testing.T, a, b, c, d, e, g, h, i, j, k, l string) {
+		var vars []Variable
+		for n, v := range []string{a, b, c, d, e, g, h, i, j, k, l} {
+			vars = append(vars, Variable{names[n], v})
+		}
+		got, err := FromEnv(lookup(vars))
+		if err != nil || got.Validate() != nil {
+			return
+		}
+		// Only the settings of its own protocol travel.
+		switch got.Protocol {
+		case ProtocolGateway:
+			got.Role, got.AuthPath, got.AuthNamespace = "", DefaultAuthPath, ""
+		case ProtocolVault:
+			got.AccessID, got.AuthConfig = "", ""
+		}
+		again, err := FromEnv(lookup(got.Env()))
+		if err != nil {
+			t.Fatalf("%+v can't be read back: %v", got, err)
+		}
+		if diff := cmp.Diff(got, again); diff != "" {
+			t.Errorf("(-first +again):\n%s", diff)
+		}
+		if got.Timeout < MinTimeout || got.Timeout > MaxTimeout || got.TokenMode&0o113 != 0 {
+			t.Errorf("out of bounds: %+v", got)
+		}
+	})
+}
