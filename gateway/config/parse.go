@@ -3,6 +3,7 @@ package config
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -72,7 +73,7 @@ func Parse(data []byte) (*Config, error) {
 	var f file
 	unknown, err := kjson.UnmarshalStrict(asJSON, &f)
 	if err != nil {
-		return nil, fmt.Errorf("the file does not have the shape of a %s: %s", Kind, flat(err))
+		return nil, shapeError(err)
 	}
 	var errs field.ErrorList
 	for _, u := range unknown {
@@ -110,6 +111,16 @@ func oneDocument(data []byte) error {
 		return nil
 	}
 	return fmt.Errorf("the file holds %d YAML documents; put everything in one", count)
+}
+
+// shapeError explains a value of another type than its field's.
+func shapeError(err error) error {
+	var mismatch *json.UnmarshalTypeError
+	if errors.As(err, &mismatch) && mismatch.Field != "" {
+		return fmt.Errorf("the file does not have the shape of a %s: %s must be a %s, not a JSON %s",
+			Kind, mismatch.Field, mismatch.Type, mismatch.Value)
+	}
+	return fmt.Errorf("the file does not have the shape of a %s: %s", Kind, flat(err))
 }
 
 // strictError names the path of a field that the format does not have.

@@ -128,7 +128,10 @@ func (r *Keyring) Verify(token string, now time.Time) (*Claims, error) {
 	if err := json.Unmarshal(payload, &claims); err != nil {
 		return nil, ErrMalformed
 	}
-	return &claims, r.check(&claims, key, now)
+	if err := r.check(&claims, key, now); err != nil {
+		return nil, err
+	}
+	return &claims, nil
 }
 
 func (r *Keyring) check(c *Claims, key *Key, now time.Time) error {

@@ -1,0 +1,314 @@
+package session
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-json-experiment/json"
+	"github.com/google/go-cmp/cmp"
+)
+
+const issuer = "https://gateway.example:8000"
+
+func ecKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func rsaKey(t testing.TB) *rsa.PrivateKey {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func newKey(t testing.TB, private crypto.Signer) *Key {
+	t.Helper()
+	key, err := NewKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func newRing(t testing.TB, issuer string, methods map[string]*Key) *Keyring {
+	t.Helper()
+	ring, err := NewKeyring(issuer, methods)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+func sign(t testing.TB, r *Keyring, g Grant) string {
+	t.Helper()
+	token, _, err := r.Sign(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+var now = time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+
+func grant(accessID string) Grant {
+	return Grant{AccessID: accessID, Subject: "system:serviceaccount:ns:sa", TTL: 15 * time.Minute, Now: now,
+		SubClaims: map[string][]string{"namespace": {"ns"}}}
+}
+
+func TestSignAndVerify(t *testing.T) {
+	t.Parallel()
+	ring := newRing(t, issuer, map[string]*Key{"p-ec": newKey(t, ecKey(t)), "p-rsa": newKey(t, rsaKey(t))})
+	for id, algorithm := range map[string]string{"p-ec": "ES256", "p-rsa": "RS256"} {
+		t.Run("a session of "+algorithm, func(t *testing.T) {
+			t.Parallel()
+			token, signed, err := ring.Sign(grant(id))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := ring.Verify(token, now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := &Claims{Issuer: issuer, Subject: "system:serviceaccount:ns:sa", Audience: id, AccessID: id, ID: signed.ID,
+				IssuedAt: now.Unix(), Expiry: now.Add(15 * time.Minute).Unix(), SubClaims: map[string][]string{"namespace": {"ns"}}}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+			header, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[0])
+			if err != nil || !strings.Contains(string(header), `"alg":"`+algorithm+`"`) || !strings.Contains(string(header), ring.methods[id].ID()) {
+				t.Errorf("header %s, %v", header, err)
+			}
+		})
+	}
+	t.Run("ids are 128 bits and differ", func(t *testing.T) {
+		t.Parallel()
+		seen := map[string]bool{}
+		for range 100 {
+			_, claims, err := ring.Sign(grant("p-ec"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if raw, err := base64.RawURLEncoding.DecodeString(claims.ID); err != nil || len(raw) != 16 || seen[claims.ID] {
+				t.Fatalf("id %q", claims.ID)
+			}
+			seen[claims.ID] = true
+		}
+	})
+	t.Run("an access id without a key signs nothing", func(t *testing.T) {
+		t.Parallel()
+		if _, _, err := ring.Sign(grant("p-other")); err == nil {
+			t.Error("signed")
+		}
+	})
+}
+
+// forge signs any claims with any algorithm, key and key id.
+func forge(t testing.TB, algorithm jose.SignatureAlgorithm, key any, id string, claims any) string {
+	t.Helper()
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: algorithm, Key: key},
+		(&jose.SignerOptions{}).WithHeader("kid", id).WithType("JWT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := signed.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func TestVerifyRefuses(t *testing.T) {
+	t.Parallel()
+	ec, other, rs := ecKey(t), ecKey(t), rsaKey(t)
+	ecID, otherID, rsID := newKey(t, ec).ID(), newKey(t, other).ID(), newKey(t, rs).ID()
+	ring := newRing(t, issuer, map[string]*Key{"p-ec": newKey(t, ec), "p-other": newKey(t, other), "p-rsa": newKey(t, rs)})
+	claims := func(change func(*Claims)) *Claims {
+		c := &Claims{Issuer: issuer, Subject: "s", Audience: "p-ec", AccessID: "p-ec", ID: "i", IssuedAt: now.Unix(), Expiry: now.Unix() + 60}
+		change(c)
+		return c
+	}
+	good := claims(func(*Claims) {})
+	publicDER, err := x509.MarshalPKIXPublicKey(rs.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	publicPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: publicDER})
+	valid := forge(t, jose.ES256, ec, ecID, good)
+	if _, err := ring.Verify(valid, now); err != nil {
+		t.Fatalf("the token that the others are made from is refused: %v", err)
+	}
+	parts := strings.Split(valid, ".")
+	b64 := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
+	rsaClaims := claims(func(c *Claims) { c.Audience, c.AccessID = "p-rsa", "p-rsa" })
+	for _, tt := range []struct {
+		name, token string
+		want        error
+	}{
+		{"the empty token", "", ErrMalformed},
+		{"no JWS", "a.b.c", ErrMalformed},
+		{"algorithm none without a signature", b64(`{"alg":"none","kid":"`+ecID+`"}`) + "." + parts[1] + ".", ErrMalformed},
+		{"algorithm none with a signature", b64(`{"alg":"none","kid":"`+ecID+`"}`) + "." + parts[1] + "." + parts[2], ErrMalformed},
+		{"algorithm nONE", b64(`{"alg":"nONE","kid":"`+ecID+`"}`) + "." + parts[1] + ".", ErrMalformed},
+		{"HS256 with the RSA public key as its secret", forge(t, jose.HS256, publicPEM, rsID, rsaClaims), ErrMalformed},
+		{"ES256 under an RSA key's id", forge(t, jose.ES256, ec, rsID, rsaClaims), ErrUnknown},
+		{"RS256 under an EC key's id", forge(t, jose.RS256, rs, ecID, good), ErrUnknown},
+		{"PS256 with the right RSA key", forge(t, jose.PS256, rs, rsID, rsaClaims), ErrMalformed},
+		{"another method's key under its own id", forge(t, jose.ES256, other, otherID, good), ErrUnknown},
+		{"another key under this key's id", forge(t, jose.ES256, other, ecID, good), ErrUnknown},
+		{"an unknown key id", forge(t, jose.ES256, ec, "x", good), ErrUnknown},
+		{"no key id", forge(t, jose.ES256, ec, "", good), ErrUnknown},
+		{"another signature", parts[0] + "." + parts[1] + "." + b64(strings.Repeat("x", 64)), ErrUnknown},
+		{"no signature", parts[0] + "." + parts[1] + ".", ErrUnknown},
+		{"another payload", parts[0] + "." + b64(`{"iss":"`+issuer+`"}`) + "." + parts[2], ErrUnknown},
+		{"a payload that is not JSON", forge(t, jose.ES256, ec, ecID, "text"), ErrMalformed},
+		{"an expired session", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Expiry = now.Unix() })), ErrExpired},
+		{"a session without an expiry", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Expiry = 0 })), ErrExpired},
+		{"a session of the future", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.IssuedAt = now.Unix() + 11; c.Expiry = now.Unix() + 60 })), ErrFuture},
+		{"another issuer's session", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Issuer = "https://other" })), ErrUnknown},
+		{"another audience", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Audience = "p-other" })), ErrUnknown},
+		{"another access id", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Audience, c.AccessID = "p-other", "p-other" })), ErrUnknown},
+		{"an access id that is gone", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Audience, c.AccessID = "p-gone", "p-gone" })), ErrUnknown},
+		{"a token that is too long", valid + strings.Repeat("A", MaxLength), ErrMalformed},
+		{"a JWS in JSON", `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`, ErrMalformed},
+		{"five parts", valid + ".x.y", ErrMalformed},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := ring.Verify(tt.token, now)
+			if !errors.Is(err, tt.want) || got != nil {
+				t.Errorf("claims %+v, error %v, want %v", got, err, tt.want)
+			}
+		})
+	}
+	t.Run("a clock that is a little ahead is forgiven", func(t *testing.T) {
+		t.Parallel()
+		if _, err := ring.Verify(forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.IssuedAt = now.Unix() + 10 })), now); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestNewKeyRefuses(t *testing.T) {
+	t.Parallel()
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewKey(p384); err == nil || !strings.Contains(err.Error(), "P-256") {
+		t.Errorf("P-384: %v", err)
+	}
+	if _, err := NewKey(opaque{}); err == nil {
+		t.Error("a key of another kind is accepted")
+	}
+	// Go generates no key this small, and no test needs one that works.
+	small := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 1023), E: 65537}}
+	if _, err := NewKey(small); err == nil || !strings.Contains(err.Error(), "at least 2048") {
+		t.Errorf("RSA 1024: %v", err)
+	}
+}
+
+type opaque struct{ crypto.Signer }
+
+func (opaque) Public() crypto.PublicKey { return nil }
+
+func TestDocuments(t *testing.T) {
+	t.Parallel()
+	private := ecKey(t)
+	ring := newRing(t, issuer, map[string]*Key{"p-b": newKey(t, rsaKey(t)), "p-a": newKey(t, private), "p-same": newKey(t, private)})
+	var set jose.JSONWebKeySet
+	if err := json.Unmarshal(ring.JWKS(), &set); err != nil {
+		t.Fatal(err)
+	}
+	if len(set.Keys) != 2 {
+		t.Fatalf("%d keys, want each once: %s", len(set.Keys), ring.JWKS())
+	}
+	for _, key := range set.Keys {
+		if !key.IsPublic() || key.Use != "sig" {
+			t.Errorf("key %+v", key)
+		}
+		thumbprint, err := key.Thumbprint(crypto.SHA256)
+		if err != nil || key.KeyID != base64.RawURLEncoding.EncodeToString(thumbprint) {
+			t.Errorf("key id %q is not the thumbprint, %v", key.KeyID, err)
+		}
+	}
+	if strings.Contains(string(ring.JWKS()), `"d"`) {
+		t.Error("a private part is published")
+	}
+	var d map[string]any
+	if err := json.Unmarshal(ring.Discovery(), &d); err != nil {
+		t.Fatal(err)
+	}
+	if d["issuer"] != issuer || d["jwks_uri"] != issuer+JWKSPath {
+		t.Errorf("%v", d)
+	}
+	if diff := cmp.Diff([]any{"ES256", "RS256"}, d["id_token_signing_alg_values_supported"]); diff != "" {
+		t.Error(diff)
+	}
+	t.Run("two access ids with one key keep their sessions apart", func(t *testing.T) {
+		t.Parallel()
+		claims, err := ring.Verify(sign(t, ring, grant("p-same")), now)
+		if err != nil || claims.AccessID != "p-same" {
+			t.Errorf("%+v, %v", claims, err)
+		}
+	})
+}
+
+func FuzzVerify(f *testing.F) {
+	ring := newRing(f, issuer, map[string]*Key{"p-ec": newKey(f, ecKey(f))})
+	valid := sign(f, ring, grant("p-ec"))
+	issued := map[string]bool{valid: true}
+	f.Add(valid)
+	f.Add("")
+	f.Add("eyJhbGciOiJub25lIn0.e30.")
+	f.Add("..")
+	f.Add(strings.Repeat("A", MaxLength+1))
+	f.Fuzz(func(t *testing.T, token string) {
+		if _, err := ring.Verify(token, now); err == nil && !issued[token] {
+			t.Errorf("a token that was never issued is valid: %q", token)
+		}
+	})
+}
+
+func BenchmarkSign(b *testing.B) {
+	ring := newRing(b, issuer, map[string]*Key{"p-ec": newKey(b, ecKey(b))})
+	for b.Loop() {
+		sign(b, ring, grant("p-ec"))
+	}
+}
+
+func BenchmarkVerify(b *testing.B) {
+	ring := newRing(b, issuer, map[string]*Key{"p-ec": newKey(b, ecKey(b))})
+	token := sign(b, ring, grant("p-ec"))
+	for b.Loop() {
+		if _, err := ring.Verify(token, now); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
