@@ -15,6 +15,8 @@ import (
 	"github.com/gatepass/gatepass/injector"
 )
 
+//go:generate go test -run=^TestGoldenPods$ -update .
+
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // golden is what the golden files hold beside the injected pod.

@@ -1,0 +1,60 @@
+package injector_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/injector"
+)
+
+// The documentation lists every annotation and every reason.
+func TestTheDocumentationIsComplete(t *testing.T) {
+	data, err := os.ReadFile("../docs/annotations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(data)
+	for _, a := range injector.Annotations() {
+		if !strings.Contains(page, "`"+a.Name+"`") {
+			t.Errorf("docs/annotations.md lacks the annotation %s", a.Name)
+		}
+	}
+	for _, reason := range reasons(t) {
+		if !strings.Contains(page, "`"+reason+"`") {
+			t.Errorf("docs/annotations.md lacks the reason %s", reason)
+		}
+	}
+}
+
+// reasons reads the constants of type Reason from the source.
+func reasons(t *testing.T) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "decision.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if typ, ok := spec.Type.(*ast.Ident); ok && typ.Name == "Reason" {
+			value, err := strconv.Unquote(spec.Values[0].(*ast.BasicLit).Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, value)
+		}
+		return true
+	})
+	if len(found) < 15 {
+		t.Fatalf("only %d reasons were found in the source", len(found))
+	}
+	return found
+}
