@@ -38,7 +38,7 @@ func explain(err error, leaf *x509.Certificate, host string, now time.Time) stri
 		if leaf == nil {
 			leaf = unknown.Cert
 		}
-		return fmt.Sprintf("the certificate of %s was issued by %s, which is not among the trusted authorities; put that authority's certificate into the CA bundle (GATEPASS_CA_BUNDLE, the profile's gateway.caFile or caBundle)",
+		return fmt.Sprintf("the certificate of %s was issued by %s, which is not among the trusted authorities; add that authority's certificate to the CA bundle (a profile's gateway.caFile or caBundle, the agent's GATEPASS_CA_BUNDLE, gatepass auth --ca-file)",
 			host, issuer(leaf))
 	}
 	if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
