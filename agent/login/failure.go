@@ -82,7 +82,7 @@ func (c *Client) where() string {
 func describe(err error) string {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
 		if dns.IsNotFound {
-			return fmt.Sprintf("DNS knows no host %q; check the gateway's url", dns.Name)
+			return fmt.Sprintf("DNS knows no host %q; check the address", dns.Name)
 		}
 		return fmt.Sprintf("looking up %q failed; check that the pod may reach the cluster's DNS", dns.Name)
 	}

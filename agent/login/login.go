@@ -89,8 +89,9 @@ func New(o Options) (*Client, error) {
 		return nil, fmt.Errorf("GATEPASS_CA_BUNDLE: %w", err)
 	}
 	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
-	if err != nil {
-		// Not wrapped: a proxy's address may hold a password.
+	if err != nil || proxy != nil && (proxy.Hostname() == "" || strings.Trim(proxy.Path, "/") != "") {
+		// Not quoted: a proxy's address may hold a password. The path is the
+		// sign of an address that was only half understood.
 		return nil, errors.New("HTTPS_PROXY: is not a proxy's address; use for example http://proxy.example:3128")
 	}
 	if o.Timeout <= 0 {
