@@ -17,8 +17,9 @@ type AgentOptions struct {
 	// added unless it is there: /dev/termination-log is the kubelet's.
 	Env  []string
 	Args []string
-	// Path is another file to run, for example one inside a container's root.
-	Path        string
+	// Path is another file to run, for example one that makes a container for
+	// the agent. Name is what messages then call it.
+	Path, Name  string
 	SysProcAttr *syscall.SysProcAttr
 }
 
@@ -33,12 +34,14 @@ type AgentResult struct {
 
 // StartAgent starts gatepass-agent and returns at once.
 func (p *Product) StartAgent(o AgentOptions) (*process.Process, error) {
-	path := o.Path
-	if path == "" {
-		path = p.Path(Agent)
+	if o.Path == "" {
+		o.Path = p.Path(Agent)
+	}
+	if o.Name == "" {
+		o.Name = Agent
 	}
 	return process.Start(process.Options{
-		Name: p.seen.next(Agent), Path: path, Args: o.Args, Env: o.Env,
+		Name: p.seen.next(o.Name), Path: o.Path, Args: o.Args, Env: o.Env,
 		Guard: p.guard, SysProcAttr: o.SysProcAttr,
 	})
 }

@@ -73,18 +73,37 @@ func (p *Product) build(ctx context.Context, commands []string) error {
 	defer release()
 	for _, c := range commands {
 		built := filepath.Join(bin, c)
-		// The flags are those of a release: what is tested is what is shipped.
-		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", built, "./cmd/"+c)
-		cmd.Dir = root
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w\n%s", c, err, out)
+		if err := goBuild(ctx, root, "./cmd/"+c, built); err != nil {
+			return err
 		}
 		if err := copyExecutable(built, p.Path(c)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// goBuild builds with the flags of a release: what is tested is what is shipped.
+func goBuild(ctx context.Context, module, pkg, to string) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", to, pkg)
+	cmd.Dir = module
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
+	}
+	return nil
+}
+
+// BuildTestProgram builds a program of the test module, named by its folder as
+// in ./demo/web, and returns its file. It is static, so that it runs in a
+// container that holds nothing else.
+func (p *Product) BuildTestProgram(ctx context.Context, pkg string) (string, error) {
+	root, err := repo.Root()
+	if err != nil {
+		return "", err
+	}
+	file := p.Path(filepath.Base(pkg))
+	return file, goBuild(ctx, filepath.Join(root, "test"), pkg, file)
 }
 
 func copyExecutable(from, to string) (err error) {

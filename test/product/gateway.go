@@ -20,7 +20,12 @@ type GatewayOptions struct {
 	SigningKeysSecret string
 	// AuditLog is a file; empty means standard output, where it is part of
 	// the process's Logs.
-	AuditLog  string
+	AuditLog string
+	// BindAddress is 127.0.0.1 if it is empty.
+	BindAddress string
+	// Port is a free one if it is 0. Name one only together with an address
+	// that nobody else uses.
+	Port      int
 	LogLevel  string
 	ExtraArgs []string
 	// Env is the whole environment.
@@ -33,12 +38,18 @@ func (p *Product) StartGateway(ctx context.Context, o GatewayOptions) (*Server, 
 	if err != nil {
 		return nil, fmt.Errorf("start the gateway: %w", err)
 	}
-	return p.start(ctx, Gateway, o.Env, func(use ports) []string {
+	if o.BindAddress == "" {
+		o.BindAddress = loopback
+	}
+	return p.start(ctx, Gateway, o.BindAddress, o.Env, func(use *ports) []string {
+		if o.Port != 0 {
+			use.serve = o.Port
+		}
 		args := []string{
 			"serve",
 			"--config=" + o.Config,
 			"--data-dir=" + o.DataDir,
-			fmt.Sprintf("--listen=127.0.0.1:%d", use.serve),
+			fmt.Sprintf("--listen=%s:%d", o.BindAddress, use.serve),
 			"--shutdown-delay=0s",
 		}
 		args = append(args, certs...)

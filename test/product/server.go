@@ -35,18 +35,24 @@ func (n *names) next(command string) string {
 	return command + "-" + strconv.Itoa(n.count[command])
 }
 
-// Server is a running command that serves HTTPS on 127.0.0.1.
+// loopback is where servers listen unless a test says otherwise.
+const loopback = "127.0.0.1"
+
+// Server is a running command that serves HTTPS.
 type Server struct {
 	*process.Process
 
-	// Port serves the product's own protocol, with TLS.
-	Port int
+	// Address and Port serve the product's own protocol, with TLS.
+	Address string
+	Port    int
 	// Metrics and Health are base addresses, plain HTTP.
 	Metrics, Health string
 }
 
 // URL is an address of the product's own protocol, by IP address.
-func (s *Server) URL(path string) string { return fmt.Sprintf("https://127.0.0.1:%d%s", s.Port, path) }
+func (s *Server) URL(path string) string {
+	return fmt.Sprintf("https://%s:%d%s", s.Address, s.Port, path)
+}
 
 // ports are those of one try to start a server.
 type ports struct{ serve, metrics, health int }
@@ -60,7 +66,7 @@ func (p ports) flags() []string {
 
 // start runs a server until /readyz says that it is ready, on other ports
 // again if one was taken meanwhile.
-func (p *Product) start(ctx context.Context, command string, env []string, args func(ports) []string) (*Server, error) {
+func (p *Product) start(ctx context.Context, command, address string, env []string, args func(*ports) []string) (*Server, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	for try := 1; ; try++ {
@@ -68,16 +74,18 @@ func (p *Product) start(ctx context.Context, command string, env []string, args 
 		if err != nil {
 			return nil, err
 		}
+		own := args(&use)
 		name := p.seen.next(command)
 		proc, err := process.Start(process.Options{
 			Name: name, Path: p.Path(command), Env: env, Guard: p.guard,
-			Args: slices.Concat(args(use), use.flags()),
+			Args: slices.Concat(own, use.flags()),
 		})
 		if err != nil {
 			return nil, err
 		}
 		s := &Server{
 			Process: proc,
+			Address: address,
 			Port:    use.serve,
 			Metrics: fmt.Sprintf("http://127.0.0.1:%d", use.metrics),
 			Health:  fmt.Sprintf("http://127.0.0.1:%d", use.health),

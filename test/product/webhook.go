@@ -14,6 +14,9 @@ type WebhookOptions struct {
 	// the webhook manages itself; SelfManaged then says how.
 	CertDir     string
 	SelfManaged *SelfManaged
+	// BindAddress is 127.0.0.1 if it is empty. A Service's endpoints can't be
+	// loopback addresses.
+	BindAddress string
 	LogLevel    string
 	// ExtraArgs are added last.
 	ExtraArgs []string
@@ -39,10 +42,13 @@ func (p *Product) StartWebhook(ctx context.Context, o WebhookOptions) (*Server, 
 	if err != nil {
 		return nil, fmt.Errorf("start the webhook: %w", err)
 	}
-	return p.start(ctx, Webhook, o.Env, func(use ports) []string {
+	if o.BindAddress == "" {
+		o.BindAddress = loopback
+	}
+	return p.start(ctx, Webhook, o.BindAddress, o.Env, func(use *ports) []string {
 		args := []string{
 			"--config=" + o.Config,
-			"--bind-address=127.0.0.1",
+			"--bind-address=" + o.BindAddress,
 			fmt.Sprintf("--port=%d", use.serve),
 			"--shutdown-delay=0s", // a test has no endpoints that lag behind
 		}
