@@ -202,8 +202,7 @@ func (g *Gateway) identify(c *call, a *attempt, authConfig *AuthConfig, method *
 		a.end(audit.Failed, reasonOverloaded, "", &refusal{http.StatusTooManyRequests, "too many logins at a time; try again", 2 * time.Second})
 		return nil
 	}
-	user, err := authConfig.Reviewer.Review(ctx, token, method.Audience)
-	g.limit.release()
+	user, err := g.review(ctx, authConfig, method, token)
 	if err != nil {
 		g.notReviewed(c, a, err)
 		return nil
@@ -215,6 +214,12 @@ func (g *Gateway) identify(c *call, a *attempt, authConfig *AuthConfig, method *
 		return nil
 	}
 	return identity
+}
+
+// review asks the API server, and gives the turn back whatever happens.
+func (g *Gateway) review(ctx context.Context, authConfig *AuthConfig, method *authmethod.Method, token string) (*authmethod.User, error) {
+	defer g.limit.release()
+	return authConfig.Reviewer.Review(ctx, token, method.Audience)
 }
 
 // notReviewed tells a token that is refused from an API server that does not

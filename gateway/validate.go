@@ -22,7 +22,7 @@ func (r *tokenRequest) token() string {
 type validation struct {
 	IsValid    bool   `json:"is_valid"`
 	Expiration string `json:"expiration,omitempty"`
-	TTL        int64  `json:"ttl,omitempty"`
+	TTL        int64  `json:"ttl,omitzero"`
 	Reason     string `json:"reason,omitempty"`
 }
 
