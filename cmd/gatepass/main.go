@@ -64,6 +64,7 @@ pods with a session.`,
 	})
 	root.AddCommand(
 		newAuthCommand(),
+		newInjectCommand(),
 		newVersionCommand(),
 	)
 	return root
