@@ -1,0 +1,150 @@
+package state
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+	"k8s.io/client-go/rest"
+
+	"github.com/gatepass/gatepass/gateway/config"
+	"github.com/gatepass/gatepass/gateway/keys"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// ownCluster has every kind of credential, so that a leak of one is seen.
+func ownCluster() (*rest.Config, error) {
+	return &rest.Config{
+		Host: "https://own:6443", BearerToken: "own-token", BearerTokenFile: "/own/token", Username: "own-user", Password: "own-password",
+		TLSClientConfig: rest.TLSClientConfig{CAFile: "/own/ca.crt", ServerName: "own", CertFile: "/own/crt", KeyFile: "/own/key"},
+	}, nil
+}
+
+func noCluster() (*rest.Config, error) { return nil, errors.New("not in a cluster") }
+
+func TestTarget(t *testing.T) {
+	t.Parallel()
+	type view struct {
+		Host, Server, CAFile, CA, Token, TokenFile, User, CertFile, KeyFile string
+	}
+	for _, tt := range []struct {
+		name    string
+		cluster func() (*rest.Config, error)
+		config  config.KubernetesAuthConfig
+		want    view
+	}{
+		{"the gateway reviews in its own cluster", ownCluster,
+			config.KubernetesAuthConfig{Reviewer: config.Reviewer{Type: config.ReviewerGateway}},
+			view{"https://own:6443", "own", "/own/ca.crt", "", "own-token", "/own/token", "own-user", "/own/crt", "/own/key"}},
+		{"a dedicated account reviews in the gateway's cluster", ownCluster,
+			config.KubernetesAuthConfig{Reviewer: config.Reviewer{Type: config.ReviewerToken, TokenFile: "/t"}},
+			view{Host: "https://own:6443", Server: "own", CAFile: "/own/ca.crt", TokenFile: "/t"}},
+		{"a token reviews itself in the gateway's cluster", ownCluster,
+			config.KubernetesAuthConfig{Reviewer: config.Reviewer{Type: config.ReviewerSelf}},
+			view{Host: "https://own:6443", Server: "own", CAFile: "/own/ca.crt"}},
+		{"another cluster gets none of the gateway's credentials", ownCluster,
+			config.KubernetesAuthConfig{Host: "https://other", CABundle: "PEM", Reviewer: config.Reviewer{Type: config.ReviewerCertificate, CertFile: "/c", KeyFile: "/k"}},
+			view{Host: "https://other", CA: "PEM", CertFile: "/c", KeyFile: "/k"}},
+		{"another address of the same CA", ownCluster,
+			config.KubernetesAuthConfig{Host: "https://other", Reviewer: config.Reviewer{Type: config.ReviewerSelf}},
+			view{Host: "https://other", CAFile: "/own/ca.crt"}},
+		{"another cluster needs no own one", noCluster,
+			config.KubernetesAuthConfig{Host: "https://other", CAFile: "/ca", Reviewer: config.Reviewer{Type: config.ReviewerToken, TokenFile: "/t"}},
+			view{Host: "https://other", CAFile: "/ca", TokenFile: "/t"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := New(Options{Cluster: tt.cluster}).target(&tt.config)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, view{got.Host, got.ServerName, got.CAFile, string(got.CAData), got.BearerToken,
+				got.BearerTokenFile, got.Username, got.CertFile, got.KeyFile}); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	t.Run("without a cluster its defaults are missed", func(t *testing.T) {
+		t.Parallel()
+		_, err := New(Options{Cluster: noCluster}).target(&config.KubernetesAuthConfig{Host: "https://x", CAFile: "/ca", Reviewer: config.Reviewer{Type: config.ReviewerGateway}})
+		if err == nil || !strings.Contains(err.Error(), "own cluster") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func parse(t *testing.T, text string) *config.Config {
+	t.Helper()
+	cfg, err := config.Parse([]byte("apiVersion: config.gatepass.dev/v1alpha1\nkind: GatewayConfig\nissuer: https://g\n" + text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+const oneMethod = "authMethods:\n- {name: m, accessID: p-abcdefghij12km, sessionTTL: 1m, kubernetes: {audience: a}}\n"
+
+func TestApply(t *testing.T) {
+	t.Parallel()
+	dir, err := keys.NewDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := New(Options{Cluster: func() (*rest.Config, error) { return &rest.Config{Host: "https://own"}, nil }, Keys: dir})
+	t.Cleanup(store.Close)
+	if store.State() != nil || store.Ready() == nil {
+		t.Fatal("ready without a configuration")
+	}
+	good := oneMethod + "kubernetesAuthConfigs:\n- {name: c, accessID: p-abcdefghij12km, reviewer: {type: gateway}}\n"
+	if err := store.Apply(t.Context(), parse(t, good)); err != nil {
+		t.Fatal(err)
+	}
+	first := store.State()
+	method, ok := first.AuthMethod("p-abcdefghij12km")
+	if !ok || method.SessionTTL != time.Minute || method.Audience != "a" || store.Ready() != nil {
+		t.Errorf("method %+v", method)
+	}
+	if c, ok := first.AuthConfig("c"); !ok || c.AccessID != method.AccessID || c.Reviewer == nil {
+		t.Errorf("auth config %+v", c)
+	}
+	for name, broken := range map[string]string{
+		"a CA that does not exist":  oneMethod + "kubernetesAuthConfigs:\n- {name: c, accessID: p-abcdefghij12km, caFile: /does/not/exist, reviewer: {type: gateway}}\n",
+		"a key that does not exist": strings.Replace(oneMethod, "sessionTTL", "signingKeyFile: /does/not/exist, sessionTTL", 1),
+	} {
+		if err := store.Apply(t.Context(), parse(t, broken)); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+		if store.State() != first {
+			t.Errorf("%s replaced what was good", name)
+		}
+	}
+	if err := store.Apply(t.Context(), parse(t, oneMethod)); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := store.State().AuthConfig("c"); ok {
+		t.Error("an auth config that was removed is still there")
+	}
+	if string(store.State().Sessions().JWKS()) != string(first.Sessions().JWKS()) {
+		t.Error("the signing key changed with the configuration")
+	}
+}
+
+type brokenKeys struct{}
+
+func (brokenKeys) Keys(context.Context, []string) (map[string]crypto.Signer, error) {
+	return nil, errors.New("the Secret can't be read")
+}
+
+func TestApplyWithoutKeys(t *testing.T) {
+	t.Parallel()
+	store := New(Options{Cluster: noCluster, Keys: brokenKeys{}})
+	if err := store.Apply(t.Context(), parse(t, oneMethod)); err == nil || store.Ready() == nil {
+		t.Errorf("ready without signing keys: %v", err)
+	}
+}
