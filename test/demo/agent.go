@@ -80,7 +80,7 @@ func (s *story) runAgent(ctx context.Context) error {
 		return err
 	}
 	agent := s.pod.Spec.InitContainers[0]
-	options, err := s.containerOptions(&agent, s.product.Path(product.Agent))
+	options, err := s.containerOptions(ctx, &agent, s.product.Path(product.Agent))
 	if err != nil {
 		return err
 	}
@@ -112,9 +112,9 @@ func (s *story) sayIsolation(format string, args ...any) {
 }
 
 // containerOptions turns a container of the pod into a process to run.
-func (s *story) containerOptions(c *corev1.Container, program string) (product.AgentOptions, error) {
+func (s *story) containerOptions(ctx context.Context, c *corev1.Container, program string) (product.AgentOptions, error) {
 	if s.isolation == container.None {
-		return s.rewritten(c, program)
+		return s.rewritten(ctx, c, program)
 	}
 	root, err := s.folder("root-" + c.Name)
 	if err != nil {
@@ -152,7 +152,7 @@ func environment(c *corev1.Container) []string {
 
 // rewritten is the second best: the process sees the host's file system, so
 // every path that the pod names is replaced by the folder that stands for it.
-func (s *story) rewritten(c *corev1.Container, program string) (product.AgentOptions, error) {
+func (s *story) rewritten(ctx context.Context, c *corev1.Container, program string) (product.AgentOptions, error) {
 	var pairs []string
 	for _, m := range c.VolumeMounts {
 		pairs = append(pairs, m.MountPath+"/", s.volumes[m.Name]+"/")
@@ -165,7 +165,7 @@ func (s *story) rewritten(c *corev1.Container, program string) (product.AgentOpt
 		}
 	}
 	if c.Name == injector.AgentContainer {
-		proxy, err := startProxy(map[string]string{
+		proxy, err := startProxy(ctx, map[string]string{
 			fmt.Sprintf("%s:%d", gatewayHost, gatewayPort): fmt.Sprintf("%s:%d", s.gateway.Address, s.gateway.Port),
 		})
 		if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"io"
 	"net/http"
@@ -21,7 +20,7 @@ func TestTheProxyLeadsToItsRoutesOnly(t *testing.T) {
 		_, _ = io.WriteString(w, "the gateway")
 	}))
 	defer server.Close()
-	p, err := startProxy(map[string]string{"example.com:8000": server.Listener.Addr().String()})
+	p, err := startProxy(t.Context(), map[string]string{"example.com:8000": server.Listener.Addr().String()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +43,7 @@ func TestTheProxyLeadsToItsRoutesOnly(t *testing.T) {
 	}
 	defer transport.CloseIdleConnections()
 	get := func(to string) (string, error) {
-		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, to, http.NoBody)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, to, http.NoBody)
 		if err != nil {
 			return "", err
 		}

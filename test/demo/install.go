@@ -51,13 +51,13 @@ func (s *story) install(ctx context.Context) error {
 	if warnings != "" {
 		return fmt.Errorf("the API server warned about our manifests: %s", warnings)
 	}
-	for name, file := range map[string]string{"gatepass-gateway-config": "gateway.yaml", "gatepass-webhook-config": "webhook.yaml"} {
-		content, err := config.ReadFile("config/" + file)
+	for _, part := range []string{"gateway", "webhook"} {
+		content, err := config.ReadFile("config/" + part + ".yaml")
 		if err != nil {
 			return err
 		}
 		maps := s.cluster.Client.CoreV1().ConfigMaps(system)
-		m, err := maps.Get(ctx, name, metav1.GetOptions{})
+		m, err := maps.Get(ctx, "gatepass-"+part+"-config", metav1.GetOptions{})
 		if err != nil {
 			return err
 		}

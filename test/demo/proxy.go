@@ -25,9 +25,9 @@ const proxyTimeout = 30 * time.Second
 
 // startProxy serves CONNECT for the host:port pairs of routes only, each of
 // which leads to another address.
-func startProxy(routes map[string]string) (*proxy, error) {
+func startProxy(ctx context.Context, routes map[string]string) (*proxy, error) {
 	var lc net.ListenConfig
-	l, err := lc.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("start a proxy: %w", err)
 	}

@@ -44,7 +44,7 @@ func (s *story) runApplication(ctx context.Context) error {
 		return err
 	}
 	app := &s.pod.Spec.Containers[0]
-	options, err := s.containerOptions(app, program)
+	options, err := s.containerOptions(ctx, app, program)
 	if err != nil {
 		return err
 	}
