@@ -9,8 +9,10 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"os"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,11 +36,16 @@ const (
 	maxBody = 7 << 20
 	// maxPooled keeps a rare huge request from staying in memory.
 	maxPooled = 1 << 20
-	// readTimeout bounds the reading of a body and writeTimeout the writing of
-	// an answer. An API server waits for 30 s at most (timeoutSeconds), and for
+	// maxGrow is what a Content-Length may reserve before any byte came. Pods
+	// are smaller, and for others the buffer grows with what really arrives.
+	maxGrow = 128 << 10
+	// defaultTimeout bounds the reading of a body, and then the writing of an
+	// answer. An API server waits for 30 s at most (timeoutSeconds), and for
 	// ours for 5.
-	readTimeout  = 10 * time.Second
-	writeTimeout = 10 * time.Second
+	defaultTimeout = 10 * time.Second
+	// maxLogged bounds each text of a log line. Webhooks see pods before they
+	// are validated, so a name or an annotation may have megabytes.
+	maxLogged = 1 << 10
 )
 
 // decider decides about a pod; *injector.Injector is one.
@@ -52,11 +59,12 @@ type handler struct {
 	decider func() decider
 	metrics *metrics
 	log     *slog.Logger
+	timeout time.Duration
 	buffers sync.Pool
 }
 
 func newHandler(d func() decider, m *metrics, log *slog.Logger) *handler {
-	return &handler{decider: d, metrics: m, log: log, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
+	return &handler{decider: d, metrics: m, log: log, timeout: defaultTimeout, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
 }
 
 // ServeHTTP always answers with an AdmissionReview. What an API server would
@@ -67,20 +75,36 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer h.buffers.Put(in)
 	defer h.buffers.Put(out)
 
+	request, a := h.answer(w, r, in)
 	var uid string
-	status := http.StatusOK
-	request, a := h.read(w, r, in)
-	if request == nil {
-		status = a.code
-	} else {
+	if request != nil {
 		uid = request.UID
-		a = h.decide(request)
 	}
 	out.Write(appendResponse(out.AvailableBuffer(), uid, &a))
-	h.write(w, status, out.Bytes())
+	h.write(w, a.status, out.Bytes())
 	took := time.Since(start)
 	h.metrics.observe(&a, took)
 	h.record(r.Context(), request, &a, took)
+}
+
+// answer never panics: a pod that upsets us is refused, because it asked for a
+// session (the API server sends no other), and the webhook goes on. The
+// request is nil if there is none.
+func (h *handler) answer(w http.ResponseWriter, r *http.Request, in *bytes.Buffer) (request *reviewRequest, a answer) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error("panic while deciding about a pod; please report it", "panic", clip(fmt.Sprint(p)), "stack", string(debug.Stack()))
+			a = refuse(http.StatusInternalServerError, reasonInternalError, "Gatepass failed on this pod; the administrator finds the cause in the webhook's log")
+		}
+	}()
+	if refusal := h.read(w, r, in); refusal != nil {
+		return nil, *refusal
+	}
+	request, err := decodeReview(in.Bytes())
+	if err != nil {
+		return request, reject(http.StatusBadRequest, reasonBadRequest, "%v", err)
+	}
+	return request, h.decide(request)
 }
 
 func (h *handler) buffer() *bytes.Buffer {
@@ -92,56 +116,50 @@ func (h *handler) buffer() *bytes.Buffer {
 	return b
 }
 
-// read returns the request, or nil and the refusal of one that is none.
-func (h *handler) read(w http.ResponseWriter, r *http.Request, in *bytes.Buffer) (*reviewRequest, answer) {
+// read reads the body, or returns the refusal of what an API server would not
+// send.
+func (h *handler) read(w http.ResponseWriter, r *http.Request, in *bytes.Buffer) *answer {
+	refusal := func(code int, reason injector.Reason, format string, args ...any) *answer {
+		a := reject(code, reason, format, args...)
+		return &a
+	}
 	if r.Method != http.MethodPost {
 		w.Header().Set("Allow", http.MethodPost)
-		return nil, refuse(http.StatusMethodNotAllowed, reasonBadRequest, "method %s is not allowed; POST an AdmissionReview", r.Method)
+		return refusal(http.StatusMethodNotAllowed, reasonBadRequest, "method %s is not allowed; POST an AdmissionReview", clip(r.Method))
 	}
 	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		return nil, refuse(http.StatusUnsupportedMediaType, reasonBadRequest, "content type %q is not application/json", r.Header.Get("Content-Type"))
+		return refusal(http.StatusUnsupportedMediaType, reasonBadRequest, "content type %q is not application/json", clip(r.Header.Get("Content-Type")))
 	}
 	// Not every connection has deadlines to set (a test's recorder has none).
-	control := http.NewResponseController(w)
-	if err := control.SetReadDeadline(time.Now().Add(readTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return nil, refuse(http.StatusInternalServerError, reasonInternalError, "the connection takes no deadline")
+	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return refusal(http.StatusInternalServerError, reasonInternalError, "the connection takes no deadline")
 	}
-	if n := r.ContentLength; n > 0 && n <= maxBody {
-		in.Grow(int(n) + bytes.MinRead)
+	if n := r.ContentLength; n > 0 {
+		in.Grow(int(min(n, maxGrow)) + bytes.MinRead)
 	}
 	if _, err := io.Copy(in, http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
-			return nil, refuse(http.StatusRequestEntityTooLarge, reasonTooLarge, "the body is larger than %d bytes", maxBody)
+		if _, large := errors.AsType[*http.MaxBytesError](err); large {
+			return refusal(http.StatusRequestEntityTooLarge, reasonTooLarge, "the body is larger than %d bytes", maxBody)
 		}
-		return nil, refuse(http.StatusBadRequest, reasonBadRequest, "the body could not be read: %v", err)
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return refusal(http.StatusRequestTimeout, reasonBadRequest, "the body did not arrive within %s", h.timeout)
+		}
+		return refusal(http.StatusBadRequest, reasonBadRequest, "the body could not be read: %v", err)
 	}
-	request, err := decodeReview(in.Bytes())
-	if err != nil {
-		return nil, refuse(http.StatusBadRequest, reasonBadRequest, "%v", err)
-	}
-	return request, answer{}
+	return nil
 }
 
-// decide never panics: a pod that upsets us is refused, because it asked for a
-// session (the API server sends no other), and the webhook goes on.
-func (h *handler) decide(request *reviewRequest) (a answer) {
-	defer func() {
-		if p := recover(); p != nil {
-			h.log.Error("panic while deciding about a pod; please report it", "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			a = refuse(http.StatusInternalServerError, reasonInternalError, "Gatepass failed on this pod, see the webhook's log; request %s", request.UID)
-		}
-	}()
+func (h *handler) decide(request *reviewRequest) answer {
 	switch {
-	case request.Kind != podKind:
-		return refuse(http.StatusBadRequest, reasonNotAPod, "the object is a %s, but Gatepass injects into pods only; narrow the rules of the webhook configuration to pods", request.Kind)
 	case request.Operation != "CREATE" || request.SubResource != "":
 		// A pod's containers can't be changed later on, and refusing would keep
-		// others from changing what can.
-		return answer{Decision: injector.Decision{
+		// others from changing what can, or from binding and evicting pods.
+		return answer{status: http.StatusOK, Decision: injector.Decision{
 			Result: injector.Skipped, Reason: reasonNotCreation,
 			Warnings: []string{"Gatepass acts on the creation of pods only; narrow the rules of the webhook configuration to CREATE of pods"},
 		}}
+	case request.Kind != podKind:
+		return refuse(http.StatusBadRequest, reasonNotAPod, "the object is a %s, but Gatepass injects into pods only; narrow the rules of the webhook configuration to pods", clip(request.Kind.String()))
 	case len(request.Object) == 0 || request.Object.Kind() == 'n':
 		return refuse(http.StatusBadRequest, reasonBadRequest, "the AdmissionReview's request has no object")
 	}
@@ -149,12 +167,12 @@ func (h *handler) decide(request *reviewRequest) (a answer) {
 	if d == nil {
 		return refuse(http.StatusServiceUnavailable, reasonNoConfig, "Gatepass has no valid configuration yet, so this pod can't get a session; the administrator finds the cause in the webhook's log")
 	}
-	return answer{Decision: d.Decide(request.Object), code: http.StatusForbidden}
+	return answer{Decision: d.Decide(request.Object), code: http.StatusForbidden, status: http.StatusOK}
 }
 
 func (h *handler) write(w http.ResponseWriter, status int, body []byte) {
 	// An error here means that the caller is gone, and its next call comes anew.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(h.timeout))
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
@@ -172,6 +190,8 @@ const (
 	keyProfile   = "profile"
 	keyMode      = "mode"
 	keyMessage   = "message"
+	keyWarnings  = "warnings"
+	keyDryRun    = "dry_run"
 	keyDuration  = "duration_us"
 )
 
@@ -186,21 +206,29 @@ func (h *handler) record(ctx context.Context, r *reviewRequest, a *answer, took 
 	}
 	attrs := make([]slog.Attr, 0, 12)
 	if r != nil {
-		attrs = append(attrs, slog.String(keyUID, r.UID), slog.String(keyNamespace, r.Namespace))
+		attrs = append(attrs, slog.String(keyUID, clip(r.UID)), slog.String(keyNamespace, clip(r.Namespace)))
 		if r.DryRun {
-			attrs = append(attrs, slog.Bool("dry_run", true))
+			attrs = append(attrs, slog.Bool(keyDryRun, true))
 		}
 	}
-	attrs = append(attrs, slog.String(keyPod, a.Pod), slog.String(keyResult, string(a.Result)), slog.String(keyReason, string(a.Reason)))
+	attrs = append(attrs, slog.String(keyPod, clip(a.Pod)), slog.String(keyResult, string(a.Result)), slog.String(keyReason, string(a.Reason)))
 	if a.Profile != "" {
 		attrs = append(attrs, slog.String(keyProfile, a.Profile), slog.String(keyMode, a.Mode))
 	}
 	if len(a.Problems) > 0 {
-		attrs = append(attrs, slog.String(keyMessage, a.Message()))
+		attrs = append(attrs, slog.String(keyMessage, clip(a.Message())))
 	}
 	if len(a.Warnings) > 0 {
-		attrs = append(attrs, slog.Any("warnings", a.Warnings))
+		attrs = append(attrs, slog.String(keyWarnings, clip(strings.Join(a.Warnings, "; "))))
 	}
 	attrs = append(attrs, slog.Int64(keyDuration, took.Microseconds()))
 	h.log.LogAttrs(ctx, level, "admission", attrs...)
+}
+
+// clip bounds a text that others have written.
+func clip(s string) string {
+	if len(s) <= maxLogged {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxLogged], "") + "…"
 }

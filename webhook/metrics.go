@@ -46,6 +46,9 @@ func newMetrics(expiry func() time.Time) *metrics {
 			Help: "Changes of the configuration that were noticed, by result.",
 		}, []string{keyResult}),
 	}
+	// A counter that is not there yet hides its first increase from rate().
+	m.reloads.WithLabelValues("success")
+	m.reloads.WithLabelValues("failure")
 	m.registry.MustRegister(m.admissions, m.duration, m.reloadOK, m.reloadTime, m.reloads,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatepass_webhook_certificate_expiry_timestamp_seconds",

@@ -76,6 +76,14 @@ func (p *profiles) current() decider {
 	return nil
 }
 
+// ready returns nil when there is a configuration to decide by.
+func (p *profiles) ready() error {
+	if p.injector.Load() == nil {
+		return errors.New("no valid configuration has been loaded yet; see the log")
+	}
+	return nil
+}
+
 // watch follows the files until ctx is done.
 func (p *profiles) watch(ctx context.Context) {
 	ticker := time.NewTicker(pollInterval)

@@ -53,7 +53,8 @@ var podKind = objectKind{Version: "v1", Kind: "Pod"}
 
 // decodeReview reads a request. Its errors are for whoever calls the webhook
 // and is not an API server, or for an administrator whose webhook
-// configuration does not fit.
+// configuration does not fit. The request is returned beside an error, too, if
+// there is one: an answer has to name its uid.
 func decodeReview(body []byte) (*reviewRequest, error) {
 	r := new(review)
 	if err := json.Unmarshal(body, r); err != nil {
@@ -61,13 +62,13 @@ func decodeReview(body []byte) (*reviewRequest, error) {
 	}
 	switch {
 	case r.Kind != reviewKind:
-		return nil, fmt.Errorf("the body's kind is %q, not %s", r.Kind, reviewKind)
+		return r.Request, fmt.Errorf("the body's kind is %q, not %s", clip(r.Kind), reviewKind)
 	case r.APIVersion != reviewAPIVersion:
-		return nil, fmt.Errorf("apiVersion %q is not spoken here; set admissionReviewVersions: [v1] in the webhook configuration", r.APIVersion)
+		return r.Request, fmt.Errorf("apiVersion %q is not spoken here; set admissionReviewVersions: [v1] in the webhook configuration", clip(r.APIVersion))
 	case r.Request == nil:
 		return nil, errors.New("the AdmissionReview has no request")
 	case r.Request.UID == "":
-		return nil, errors.New("the AdmissionReview's request has no uid")
+		return r.Request, errors.New("the AdmissionReview's request has no uid")
 	}
 	return r.Request, nil
 }
@@ -78,13 +79,23 @@ type answer struct {
 	injector.Decision
 	// code is the HTTP status code of a refusal in the response's status.
 	code int
+	// status is that of the HTTP response itself.
+	status int
 }
 
+// refuse denies an object that an API server sent.
 func refuse(code int, reason injector.Reason, format string, args ...any) answer {
-	return answer{code: code, Decision: injector.Decision{
+	return answer{code: code, status: http.StatusOK, Decision: injector.Decision{
 		Result: injector.Denied, Reason: reason,
 		Problems: []injector.Problem{{Reason: reason, Text: fmt.Sprintf(format, args...)}},
 	}}
+}
+
+// reject denies what no API server sends, which is an HTTP error as well.
+func reject(code int, reason injector.Reason, format string, args ...any) answer {
+	a := refuse(code, reason, format, args...)
+	a.status = code
+	return a
 }
 
 // appendResponse writes the AdmissionReview that answers the request uid.
@@ -144,6 +155,16 @@ func statusReason(code int) string {
 	switch code {
 	case http.StatusForbidden:
 		return "Forbidden"
+	case http.StatusMethodNotAllowed:
+		return "MethodNotAllowed"
+	case http.StatusRequestTimeout:
+		return "Timeout"
+	case http.StatusRequestEntityTooLarge:
+		return "RequestEntityTooLarge"
+	case http.StatusUnsupportedMediaType:
+		return "UnsupportedMediaType"
+	case http.StatusInternalServerError:
+		return "InternalError"
 	case http.StatusServiceUnavailable:
 		return "ServiceUnavailable"
 	default:

@@ -47,40 +47,56 @@ type Options struct {
 
 // Server is the admission webhook.
 type Server struct {
-	options  Options
-	profiles *profiles
-	metrics  *metrics
-	mux      *http.ServeMux
-	ready    readiness
+	options   Options
+	profiles  *profiles
+	metrics   *metrics
+	admission ctrlwebhook.Server
+	ready     readiness
 }
 
 // New returns a Server and reads its configuration. A broken configuration is
 // no error: it is logged, the server is not ready, and it waits for a better one.
 func New(o Options) (*Server, error) {
-	switch {
-	case o.ConfigFile == "":
-		return nil, errors.New("no configuration file is given; use --config FILE")
-	case o.Certificate == nil:
-		return nil, errors.New("no serving certificate is given; use --cert-dir DIR or --self-managed-certs")
-	case o.Logger == nil:
-		return nil, errors.New("no logger is given")
+	if err := o.validate(); err != nil {
+		return nil, err
 	}
 	m := newMetrics(o.Certificate.NotAfter)
 	p := &profiles{file: o.ConfigFile, log: o.Logger, metrics: m}
 	p.load()
 	mux := http.NewServeMux()
 	mux.Handle(Path, newHandler(p.current, m, o.Logger))
-	s := &Server{options: o, profiles: p, metrics: m, mux: mux}
-	s.ready.checks = []check{
-		{"config", func() error {
-			if p.current() == nil {
-				return errors.New("no valid configuration has been loaded yet; see the log")
-			}
-			return nil
+	s := &Server{options: o, profiles: p, metrics: m}
+	// The server of controller-runtime needs neither manager nor kubeconfig.
+	s.admission = ctrlwebhook.NewServer(ctrlwebhook.Options{
+		Host:       o.BindAddress,
+		Port:       o.Port,
+		WebhookMux: mux,
+		TLSOpts: []func(*tls.Config){func(c *tls.Config) {
+			c.MinVersion = tls.VersionTLS12
+			c.GetCertificate = o.Certificate.GetCertificate
 		}},
+	})
+	s.ready.checks = []check{
+		{"config", p.ready},
 		{"certificate", o.Certificate.Ready},
+		{"admission", once(func() error { return s.admission.StartedChecker()(nil) })},
 	}
 	return s, nil
+}
+
+// validate reports what a caller forgot.
+func (o *Options) validate() error {
+	switch {
+	case o.ConfigFile == "":
+		return errors.New("webhook: no configuration file is given")
+	case o.Certificate == nil:
+		return errors.New("webhook: no serving certificate is given")
+	case o.Logger == nil:
+		return errors.New("webhook: no logger is given")
+	case o.Port < 1 || o.Port > 65535: // controller-runtime gives 0 and -1 meanings of their own
+		return fmt.Errorf("webhook: port %d is not between 1 and 65535", o.Port)
+	}
+	return nil
 }
 
 // Run serves until ctx is done, then drains: it is not ready any more, goes on
@@ -95,23 +111,14 @@ func (s *Server) Run(ctx context.Context) error {
 		s.ready.drain()
 		if ctx.Err() != nil { // asked to stop, and not failed
 			s.options.Logger.Info("draining", "delay", s.options.ShutdownDelay.String())
-			time.Sleep(s.options.ShutdownDelay)
+			<-time.After(s.options.ShutdownDelay)
 		}
 		stop()
 		return nil
 	})
 	group.Go(func() error { s.profiles.watch(groupCtx); return nil })
 	group.Go(func() error {
-		// The server of controller-runtime needs neither manager nor kubeconfig.
-		err := ctrlwebhook.NewServer(ctrlwebhook.Options{
-			Host:       s.options.BindAddress,
-			Port:       s.options.Port,
-			WebhookMux: s.mux,
-			TLSOpts: []func(*tls.Config){func(c *tls.Config) {
-				c.MinVersion = tls.VersionTLS12
-				c.GetCertificate = s.options.Certificate.GetCertificate
-			}},
-		}).Start(serving)
+		err := s.admission.Start(serving)
 		if err != nil {
 			return fmt.Errorf("serving admissions: %w", err)
 		}
@@ -123,6 +130,9 @@ func (s *Server) Run(ctx context.Context) error {
 	group.Go(func() error { return listen(serving, "probes", s.options.ProbeAddress, s.ready.mux()) })
 	return group.Wait()
 }
+
+// drainTimeout is how long metrics and probes may take after the end.
+const drainTimeout = 5 * time.Second
 
 // listen serves plain HTTP until ctx is done.
 func listen(ctx context.Context, what, address string, handler http.Handler) error {
@@ -142,15 +152,19 @@ func listen(ctx context.Context, what, address string, handler http.Handler) err
 		IdleTimeout:       90 * time.Second,
 		MaxHeaderBytes:    64 << 10,
 	}
-	done := make(chan error, 1)
+	done := make(chan struct{})
 	go func() {
+		defer close(done)
 		<-ctx.Done()
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 		defer cancel()
-		done <- server.Shutdown(bounded)
+		if server.Shutdown(bounded) != nil {
+			_ = server.Close() // whoever still reads a page of metrics has had its time
+		}
 	}()
 	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serving %s: %w", what, err)
 	}
-	return <-done
+	<-done
+	return nil
 }

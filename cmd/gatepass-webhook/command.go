@@ -87,14 +87,41 @@ type servingCertificate interface {
 	Start(context.Context) error
 }
 
-func run(ctx context.Context, f *flags) error {
+// validate reports everything that is wrong with the flags at once.
+func (f *flags) validate() (slog.Level, error) {
+	var errs []error
 	level, err := config.ParseLogLevel(f.logLevel)
 	if err != nil {
-		return fmt.Errorf("--log-level: %w", err)
+		errs = append(errs, fmt.Errorf("--log-level: %w", err))
+	}
+	if f.config == "" {
+		errs = append(errs, errors.New("no configuration file is given; use --config FILE"))
+	}
+	switch {
+	case f.certDir != "" && f.selfManaged:
+		errs = append(errs, errors.New("--cert-dir and --self-managed-certs exclude each other; give one of them"))
+	case f.certDir == "" && !f.selfManaged:
+		errs = append(errs, errors.New("no serving certificate is given; use --cert-dir DIR or --self-managed-certs"))
+	}
+	if f.port < 1 || f.port > 65535 {
+		errs = append(errs, fmt.Errorf("--port: %d is not between 1 and 65535", f.port))
+	}
+	if f.shutdownDelay < 0 {
+		errs = append(errs, fmt.Errorf("--shutdown-delay: %s is negative", f.shutdownDelay))
+	}
+	return level, errors.Join(errs...)
+}
+
+func run(ctx context.Context, f *flags) error {
+	level, err := f.validate()
+	if err != nil {
+		return err
 	}
 	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})
 	log := slog.New(handler)
-	// The libraries' logs are lines of the same kind.
+	// The libraries' logs are lines of the same kind. net/http reports failed
+	// TLS handshakes to the default logger.
+	slog.SetDefault(log)
 	ctrl.SetLogger(logr.FromSlogHandler(handler))
 	klog.SetSlogLogger(log)
 
@@ -127,31 +154,26 @@ func run(ctx context.Context, f *flags) error {
 }
 
 func (f *flags) certificate(log *slog.Logger) (servingCertificate, error) {
-	switch {
-	case f.certDir != "" && f.selfManaged:
-		return nil, errors.New("--cert-dir and --self-managed-certs exclude each other; give one of them")
-	case f.certDir != "":
+	if !f.selfManaged {
 		files, err := certs.NewFiles(filepath.Join(f.certDir, "tls.crt"), filepath.Join(f.certDir, "tls.key"))
 		if err != nil {
 			return nil, fmt.Errorf("--cert-dir: %w", err)
 		}
 		files.Logger = log
 		return files, nil
-	case f.selfManaged:
-		cfg, namespace, err := f.cluster()
-		if err != nil {
-			return nil, err
-		}
-		return certs.NewSelfManaged(certs.SelfManagedOptions{
-			RESTConfig:           cfg,
-			Namespace:            namespace,
-			CASecret:             f.caSecret,
-			Service:              f.service,
-			WebhookConfiguration: f.webhookConfiguration,
-			Logger:               log,
-		})
 	}
-	return nil, errors.New("no serving certificate is given; use --cert-dir DIR or --self-managed-certs")
+	cfg, namespace, err := f.cluster()
+	if err != nil {
+		return nil, err
+	}
+	return certs.NewSelfManaged(certs.SelfManagedOptions{
+		RESTConfig:           cfg,
+		Namespace:            namespace,
+		CASecret:             f.caSecret,
+		Service:              f.service,
+		WebhookConfiguration: f.webhookConfiguration,
+		Logger:               log,
+	})
 }
 
 // namespaceFile is where Kubernetes tells a pod its namespace.
