@@ -64,7 +64,8 @@ func (p *publisher) run(ctx context.Context) {
 		},
 	})
 	var running sync.WaitGroup
-	running.Go(func() { informer.RunWithContext(ctx) })
+	// The reflector takes its logger from the context.
+	running.Go(func() { informer.RunWithContext(logr.NewContext(ctx, informerLog)) })
 	defer running.Wait()
 
 	ticker := time.NewTicker(refreshInterval)

@@ -240,7 +240,8 @@ func (s *SelfManaged) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, er
 // what is published accept it.
 func (s *SelfManaged) Ready() error {
 	if _, err := s.GetCertificate(nil); err != nil {
-		return err
+		return fmt.Errorf("%w: Secret %s/%s has no authority yet, or may not be read and updated; see the log",
+			err, s.authority.SecretNamespace, s.authority.SecretName)
 	}
 	return s.gate.ready(time.Now())
 }

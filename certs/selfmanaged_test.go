@@ -2,11 +2,13 @@ package certs
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -219,5 +221,46 @@ func TestQuietHandler(t *testing.T) {
 	log.Error(errors.New("trouble"), "real")
 	if !strings.Contains(out.String(), "real") || !strings.Contains(out.String(), "level=ERROR") {
 		t.Errorf("an error was lost: %s", &out)
+	}
+}
+
+// TestStartEndsWithItsContext has an API server that only fails.
+func TestStartEndsWithItsContext(t *testing.T) {
+	for name, handler := range map[string]http.HandlerFunc{
+		"an API server that refuses":       func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) },
+		"an API server that is broken":     func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "oh", http.StatusInternalServerError) },
+		"an API server that never answers": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := make(chan struct{}, 100)
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				select {
+				case asked <- struct{}{}:
+				default:
+				}
+				handler(w, r)
+			}))
+			transport := &http.Transport{}
+			o := validOptions()
+			o.RESTConfig = &rest.Config{Host: server.URL, Transport: transport}
+			o.Logger = slog.New(slog.DiscardHandler)
+			s, err := NewSelfManaged(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- s.Start(ctx) }()
+			<-asked
+			if err := s.Ready(); !errors.Is(err, ErrNoCertificate) {
+				t.Errorf("Ready: %v", err)
+			}
+			cancel()
+			if err := <-done; err != nil {
+				t.Errorf("Start: %v", err)
+			}
+			transport.CloseIdleConnections()
+			server.Close() // what is left of goroutines, TestMain finds
+		})
 	}
 }
