@@ -60,15 +60,15 @@ type Agent struct {
 	retry  backoff.Policy
 }
 
-// New checks the configuration. Every error is a *Failure with code
+// New checks the configuration. Every error is an *Error with code
 // ExitConfig.
 func New(o Options) (*Agent, error) {
 	c := o.Config
 	if err := c.Validate(); err != nil {
-		return nil, &Failure{ExitConfig, err}
+		return nil, &Error{ExitConfig, err}
 	}
 	if c.Mode != config.ModeInit {
-		return nil, &Failure{ExitConfig, fmt.Errorf("GATEPASS_MODE: mode %s is not supported by this version of the agent; use mode %s (annotation gatepass.dev/mode)", c.Mode, config.ModeInit)}
+		return nil, &Error{ExitConfig, fmt.Errorf("GATEPASS_MODE: mode %s is not supported by this version of the agent; use mode %s (annotation gatepass.dev/mode)", c.Mode, config.ModeInit)}
 	}
 	client, err := login.New(login.Options{
 		Protocol:   c.Protocol,
@@ -80,7 +80,7 @@ func New(o Options) (*Agent, error) {
 		UserAgent:  o.UserAgent,
 	})
 	if err != nil {
-		return nil, &Failure{ExitConfig, err}
+		return nil, &Error{ExitConfig, err}
 	}
 	a := &Agent{
 		config: c,
@@ -96,7 +96,7 @@ func New(o Options) (*Agent, error) {
 }
 
 // Run does the work and returns when it is done, or ctx ends. Every error is
-// a *Failure, except the cause of ctx.
+// an *Error, except the cause of ctx.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.login.Close()
 	a.log.Debug("agent starts", keyMode, a.config.Mode, keyGateway, a.config.GatewayURL, keyAccessID, a.config.AccessID,
@@ -114,7 +114,7 @@ func (a *Agent) runInit(ctx context.Context) error {
 		return err
 	}
 	if err := a.files.Write(s); err != nil {
-		return &Failure{ExitSession, err}
+		return &Error{ExitSession, err}
 	}
 	attrs := []any{keyFile, a.config.TokenFile, keyGateway, s.Gateway, keyTook, time.Since(begin).String()}
 	if !s.Expiry.IsZero() {
@@ -141,12 +141,12 @@ func (a *Agent) acquire(ctx context.Context) (session.Session, error) {
 	if err == nil {
 		return s, nil
 	}
-	if failure, ok := errors.AsType[*Failure](err); ok {
+	if failure, ok := errors.AsType[*Error](err); ok {
 		return session.Session{}, failure
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		// The time was up before a try could begin.
-		return session.Session{}, &Failure{ExitUnreachable, fmt.Errorf("the timeout of %s left no time to log in", a.config.Timeout)}
+		return session.Session{}, &Error{ExitUnreachable, fmt.Errorf("the timeout of %s left no time to log in", a.config.Timeout)}
 	}
 	return session.Session{}, err
 }
@@ -156,11 +156,11 @@ func (a *Agent) acquire(ctx context.Context) (session.Session, error) {
 func (a *Agent) try(ctx context.Context) (session.Session, error) {
 	token, err := identity.Read(a.config.IdentityFile)
 	if err != nil {
-		return session.Session{}, &Failure{ExitIdentity, err}
+		return session.Session{}, &Error{ExitIdentity, err}
 	}
 	s, err := a.login.Login(ctx, token)
 	if err != nil {
-		return session.Session{}, &Failure{exitCode(err), err}
+		return session.Session{}, &Error{exitCode(err), err}
 	}
 	return s, nil
 }

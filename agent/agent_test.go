@@ -175,6 +175,7 @@ func TestExitCodes(t *testing.T) {
 	t.Parallel()
 	serve := func(h http.HandlerFunc) func(*testing.T) *pod {
 		return func(t *testing.T) *pod {
+			t.Helper()
 			url, ca := gatetest.NewServer(t, h)
 			return newPod(t, url, ca.PEM())
 		}
@@ -185,6 +186,7 @@ func TestExitCodes(t *testing.T) {
 	}
 	change := func(p func(*testing.T) *pod, f func(*testing.T, *pod)) func(*testing.T) *pod {
 		return func(t *testing.T) *pod {
+			t.Helper()
 			pod := p(t)
 			f(t, pod)
 			return pod
@@ -202,15 +204,16 @@ func TestExitCodes(t *testing.T) {
 		{"the sidecar mode is 2", change(granting, func(_ *testing.T, p *pod) { p.config.Mode = config.ModeSidecar }), ExitConfig, "mode sidecar is not supported"},
 		{"the vault protocol is 2", change(granting, func(_ *testing.T, p *pod) { p.config.Protocol, p.config.Role = config.ProtocolVault, "r" }), ExitConfig, "vault"},
 		{"a broken CA bundle is 2", change(granting, func(_ *testing.T, p *pod) { p.config.CABundle = "x" }), ExitConfig, "GATEPASS_CA_BUNDLE"},
-		{"a gateway that is not there is 3", change(granting, func(t *testing.T, p *pod) { short(t, p); p.config.GatewayURL = "https://127.0.0.1:1" }), ExitUnreachable, "connection refused"},
+		{"a gateway that is not there is 3", change(granting, func(t *testing.T, p *pod) { t.Helper(); short(t, p); p.config.GatewayURL = "https://127.0.0.1:1" }), ExitUnreachable, "connection refused"},
 		{"a gateway that hangs is 3", change(serve(func(_ http.ResponseWriter, r *http.Request) {
 			_, _ = io.Copy(io.Discard, r.Body)
 			<-r.Context().Done()
 		}), short), ExitUnreachable, "no answer in time"},
-		{"an unknown authority is 4", change(granting, func(t *testing.T, p *pod) { p.config.CABundle = gatetest.NewAuthority(t, "x").PEM() }), ExitUntrusted, "not among the trusted"},
+		{"an unknown authority is 4", change(granting, func(t *testing.T, p *pod) { t.Helper(); p.config.CABundle = gatetest.NewAuthority(t, "x").PEM() }), ExitUntrusted, "not among the trusted"},
 		{"a denial is 5", refusing(403), ExitDenied, "the reason"},
-		{"a missing identity is 6", change(granting, func(t *testing.T, p *pod) { short(t, p); p.config.IdentityFile += ".none" }), ExitIdentity, "does not exist"},
+		{"a missing identity is 6", change(granting, func(t *testing.T, p *pod) { t.Helper(); short(t, p); p.config.IdentityFile += ".none" }), ExitIdentity, "does not exist"},
 		{"an empty identity is 6", change(granting, func(t *testing.T, p *pod) {
+			t.Helper()
 			if err := os.Truncate(p.config.IdentityFile, 0); err != nil {
 				t.Fatal(err)
 			}
@@ -218,7 +221,9 @@ func TestExitCodes(t *testing.T) {
 		{"a missing session volume is 7", change(granting, func(_ *testing.T, p *pod) { p.config.TokenFile = "/proc/none/token" }), ExitSession, "/proc/none"},
 		{"an overloaded gateway is 8", change(refusing(429), short), ExitFailing, "429 Too Many Requests"},
 		{"a failing gateway is 8", change(refusing(500), short), ExitFailing, "500"},
-		{"a redirect is 9", serve(func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://elsewhere.example/", 307) }), ExitForeign, "elsewhere.example"},
+		{"a redirect is 9", serve(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://elsewhere.example/", http.StatusTemporaryRedirect)
+		}), ExitForeign, "elsewhere.example"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -246,7 +251,7 @@ func TestSignalEndsRun(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	url, ca := gatetest.NewServer(t, func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
-		cancel(Signal{15})
+		cancel(SignalError{15})
 		<-r.Context().Done()
 	})
 	p := newPod(t, url, ca.PEM())

@@ -46,21 +46,21 @@ const (
 	exitSignal = 128
 )
 
-// Failure is an error with the exit code that stands for it.
-type Failure struct {
+// Error is an error with the exit code that stands for it.
+type Error struct {
 	Code ExitCode
 	Err  error
 }
 
-func (f *Failure) Error() string { return f.Err.Error() }
+func (f *Error) Error() string { return f.Err.Error() }
 
 // Unwrap returns the error without its code.
-func (f *Failure) Unwrap() error { return f.Err }
+func (f *Error) Unwrap() error { return f.Err }
 
-// Signal is the cause of a context that a signal ended.
-type Signal struct{ Number syscall.Signal }
+// SignalError is the cause of a context that a signal ended.
+type SignalError struct{ Number syscall.Signal }
 
-func (s Signal) Error() string {
+func (s SignalError) Error() string {
 	return fmt.Sprintf("stopped by signal %d (%s) before the session was written", int(s.Number), s.Number)
 }
 
@@ -69,10 +69,10 @@ func Code(err error) ExitCode {
 	if err == nil {
 		return ExitOK
 	}
-	if s, ok := errors.AsType[Signal](err); ok {
+	if s, ok := errors.AsType[SignalError](err); ok {
 		return exitSignal + ExitCode(s.Number)
 	}
-	if f, ok := errors.AsType[*Failure](err); ok {
+	if f, ok := errors.AsType[*Error](err); ok {
 		return f.Code
 	}
 	return ExitInternal
@@ -131,7 +131,7 @@ func WriteMessage(path, message string) error {
 	if path != config.DefaultTerminationMessageFile {
 		flags |= os.O_CREATE
 	}
-	f, err := os.OpenFile(path, flags, 0o644)
+	f, err := os.OpenFile(path, flags, 0o644) //nolint:gosec // G304: the path is the configuration's
 	if errors.Is(err, fs.ErrNotExist) && path == config.DefaultTerminationMessageFile {
 		return nil
 	}

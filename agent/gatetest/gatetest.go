@@ -30,9 +30,9 @@ type Authority struct {
 }
 
 // NewAuthority makes an authority called name.
-func NewAuthority(t testing.TB, name string) *Authority {
-	t.Helper()
-	key := newKey(t)
+func NewAuthority(tb testing.TB, name string) *Authority {
+	tb.Helper()
+	key := newKey(tb)
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(1),
 		Subject:               pkix.Name{CommonName: name},
@@ -44,11 +44,11 @@ func NewAuthority(t testing.TB, name string) *Authority {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return &Authority{cert, key}
 }
@@ -70,8 +70,8 @@ type Leaf struct {
 }
 
 // Issue makes a serving certificate.
-func (a *Authority) Issue(t testing.TB, leaf Leaf) tls.Certificate {
-	t.Helper()
+func (a *Authority) Issue(tb testing.TB, leaf Leaf) tls.Certificate {
+	tb.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "gateway"},
@@ -92,61 +92,60 @@ func (a *Authority) Issue(t testing.TB, leaf Leaf) tls.Certificate {
 	if len(leaf.Names) == 0 {
 		template.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
 	}
-	key := newKey(t)
+	key := newKey(tb)
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 }
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
+func newKey(tb testing.TB) *ecdsa.PrivateKey {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return key
 }
 
 // NewServer serves handler over TLS with a certificate from a new authority,
 // until the test ends. It returns the server's address and the authority.
-func NewServer(t testing.TB, handler http.HandlerFunc) (url string, authority *Authority) {
-	t.Helper()
-	authority = NewAuthority(t, "gatetest authority")
-	return Serve(t, authority.Issue(t, Leaf{}), handler), authority
+func NewServer(tb testing.TB, handler http.HandlerFunc) (url string, authority *Authority) {
+	tb.Helper()
+	authority = NewAuthority(tb, "gatetest authority")
+	return Serve(tb, authority.Issue(tb, Leaf{}), handler), authority
 }
 
 // Serve is NewServer with a certificate of the caller's.
-func Serve(t testing.TB, cert tls.Certificate, handler http.HandlerFunc) (url string) {
-	t.Helper()
+func Serve(tb testing.TB, cert tls.Certificate, handler http.HandlerFunc) (url string) {
+	tb.Helper()
 	server := httptest.NewUnstartedServer(handler)
 	server.TLS = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	server.Config.ErrorLog = log.New(io.Discard, "", 0) // failed handshakes are what some tests want
 	server.StartTLS()
-	t.Cleanup(server.Close)
+	tb.Cleanup(server.Close)
 	return server.URL
 }
 
 // Token returns a text with the form of a signed JWT that carries claims.
-func Token(t testing.TB, claims map[string]any) string {
-	t.Helper()
+func Token(tb testing.TB, claims map[string]any) string {
+	tb.Helper()
 	payload, err := json.Marshal(claims)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	encode := base64.RawURLEncoding.EncodeToString
 	signature := make([]byte, 64)
 	if _, err := rand.Read(signature); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return encode([]byte(`{"alg":"ES256","typ":"JWT"}`)) + "." + encode(payload) + "." + encode(signature)
 }
 
 // Grant answers a login with token.
 func Grant(w http.ResponseWriter, token string, expiry time.Time) {
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]any{
+	answer(w, http.StatusOK, map[string]any{
 		"token":      token,
 		"expiration": expiry.UTC().Format(time.RFC3339),
 		"creds":      map[string]any{"token": token, "expiry": expiry.Unix()},
@@ -155,7 +154,15 @@ func Grant(w http.ResponseWriter, token string, expiry time.Time) {
 
 // Refuse answers with an error of the V2 API.
 func Refuse(w http.ResponseWriter, status int, reason string) {
+	answer(w, status, map[string]any{"error": reason})
+}
+
+func answer(w http.ResponseWriter, status int, body map[string]any) {
+	data, err := json.Marshal(body)
+	if err != nil {
+		panic(err) // strings and numbers can be marshalled
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(map[string]string{"error": reason})
+	_, _ = w.Write(data) // the client may have gone, on purpose
 }

@@ -171,7 +171,7 @@ func (c *Client) post(ctx context.Context, body []byte) (status int, header http
 	if err != nil {
 		return 0, nil, nil, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	answer, err = io.ReadAll(io.LimitReader(resp.Body, MaxAnswer+1))
 	if err != nil {
 		return 0, nil, nil, fmt.Errorf("the answer broke off: %w", err)

@@ -38,6 +38,7 @@ func newClient(t *testing.T, url, ca string, timeout time.Duration) *Client {
 }
 
 func podToken(t *testing.T) string {
+	t.Helper()
 	return gatetest.Token(t, map[string]any{"sub": "system:serviceaccount:my-ns:my-sa"})
 }
 
@@ -126,7 +127,7 @@ func hang(_ http.ResponseWriter, r *http.Request) {
 	<-r.Context().Done()
 }
 
-func abort(w http.ResponseWriter, r *http.Request) { panic(http.ErrAbortHandler) }
+func abort(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
 func breakOff(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Length", "1000")
@@ -266,7 +267,7 @@ func TestUnreachable(t *testing.T) {
 	_, ca := gatetest.NewServer(t, hang)
 	listen := func(t *testing.T, serve func(net.Conn)) string {
 		t.Helper()
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -286,11 +287,12 @@ func TestUnreachable(t *testing.T) {
 		return "https://" + l.Addr().String()
 	}
 	closed := func(t *testing.T) string {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		t.Helper()
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
+		defer func() { _ = l.Close() }()
 		return "https://" + l.Addr().String()
 	}
 	tests := []struct {
@@ -299,11 +301,13 @@ func TestUnreachable(t *testing.T) {
 	}{
 		{"a closed port is refused", "connection refused", closed},
 		{"a server that closes during the handshake may be starting", "closed the connection early",
-			func(t *testing.T) string { return listen(t, func(net.Conn) {}) }},
+			func(t *testing.T) string { t.Helper(); return listen(t, func(net.Conn) {}) }},
 		{"a server without TLS is named", "does not speak TLS", func(t *testing.T) string {
+			t.Helper()
 			return listen(t, func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") })
 		}},
 		{"a server of another protocol is named", "does not speak TLS", func(t *testing.T) string {
+			t.Helper()
 			return listen(t, func(c net.Conn) { _, _ = io.WriteString(c, "220 mail.example ESMTP ready\r\n") })
 		}},
 		{"an unknown host is named", "no-such-host.invalid", func(*testing.T) string { return "https://no-such-host.invalid:8000" }},

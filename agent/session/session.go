@@ -96,7 +96,7 @@ func (f Files) prepare(path string, data []byte) error {
 		return err
 	}
 	// O_EXCL: never write through a link that somebody else put there.
-	file, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	file, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // G304: the path is the configuration's
 	if err != nil {
 		return err
 	}

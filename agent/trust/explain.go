@@ -49,6 +49,8 @@ func explain(err error, leaf *x509.Certificate, host string, now time.Time) stri
 
 func explainInvalid(invalid x509.CertificateInvalidError, leaf *x509.Certificate, host string, now time.Time) string {
 	switch invalid.Reason {
+	default:
+		return fmt.Sprintf("the certificate of %s is invalid: %s", host, printable(invalid.Error(), 300))
 	case x509.Expired:
 		which := "the certificate of " + host
 		if invalid.Cert != nil && leaf != nil && !invalid.Cert.Equal(leaf) {
@@ -70,7 +72,6 @@ func explainInvalid(invalid x509.CertificateInvalidError, leaf *x509.Certificate
 	case x509.NameConstraintsWithoutSANs, x509.CANotAuthorizedForThisName:
 		return fmt.Sprintf("the authority that issued the certificate of %s may not issue for that name; use another authority", host)
 	}
-	return fmt.Sprintf("the certificate of %s is invalid: %s", host, printable(invalid.Error(), 300))
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }

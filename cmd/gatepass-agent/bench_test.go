@@ -21,22 +21,22 @@ const (
 )
 
 // build compiles a package as a release is compiled.
-func build(t testing.TB, pkg string) string {
-	t.Helper()
-	out := filepath.Join(t.TempDir(), "program")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, pkg)
+func build(tb testing.TB, pkg string) string {
+	tb.Helper()
+	out := filepath.Join(tb.TempDir(), "program")
+	cmd := exec.CommandContext(tb.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", out, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if msg, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build %s: %v\n%s", pkg, err, msg)
+		tb.Fatalf("go build %s: %v\n%s", pkg, err, msg)
 	}
 	return out
 }
 
-func size(t testing.TB, path string) int64 {
-	t.Helper()
+func size(tb testing.TB, path string) int64 {
+	tb.Helper()
 	info, err := os.Stat(path)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return info.Size()
 }
@@ -55,18 +55,18 @@ type bed struct {
 	dir                  string
 }
 
-func newBed(t testing.TB) *bed {
-	t.Helper()
-	token := gatetest.Token(t, map[string]any{"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "sub": "system:serviceaccount:my-ns:my-sa"})
-	url, ca := gatetest.NewServer(t, func(w http.ResponseWriter, r *http.Request) {
+func newBed(tb testing.TB) *bed {
+	tb.Helper()
+	token := gatetest.Token(tb, map[string]any{"iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(), "sub": "system:serviceaccount:my-ns:my-sa"})
+	url, ca := gatetest.NewServer(tb, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		gatetest.Grant(w, token, time.Now().Add(time.Hour))
 	})
-	b := &bed{dir: t.TempDir(), agent: build(t, "."), bare: build(t, "./testdata/bare"), measure: build(t, "./testdata/measure")}
+	b := &bed{dir: tb.TempDir(), agent: build(tb, "."), bare: build(tb, "./testdata/bare"), measure: build(tb, "./testdata/measure")}
 	identity := filepath.Join(b.dir, "identity")
-	pod := gatetest.Token(t, map[string]any{"sub": "system:serviceaccount:my-ns:my-sa", "kubernetes.io": map[string]any{"namespace": "my-ns"}})
+	pod := gatetest.Token(tb, map[string]any{"sub": "system:serviceaccount:my-ns:my-sa", "kubernetes.io": map[string]any{"namespace": "my-ns"}})
 	if err := os.WriteFile(identity, []byte(pod), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	b.env = []string{
 		"GATEPASS_GATEWAY_URL=" + url, "GATEPASS_CA_BUNDLE=" + ca.PEM(), "GATEPASS_ACCESS_ID=p-abcdefghij12km", "GATEPASS_AUTH_CONFIG=k8s-conf",
@@ -77,17 +77,17 @@ func newBed(t testing.TB) *bed {
 	return b
 }
 
-func (b *bed) run(t testing.TB, program string) usage {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), b.measure, program)
+func (b *bed) run(tb testing.TB, program string) usage {
+	tb.Helper()
+	cmd := exec.CommandContext(tb.Context(), b.measure, program)
 	cmd.Env = b.env
 	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("%s: %v", program, err)
+		tb.Fatalf("%s: %v", program, err)
 	}
 	var u usage
 	if err := json.Unmarshal(out, &u); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return u
 }

@@ -37,7 +37,7 @@ func onSignal(parent context.Context) (context.Context, func()) {
 		case s := <-signals:
 			signal.Stop(signals)
 			number, _ := s.(syscall.Signal)
-			cancel(agent.Signal{Number: number})
+			cancel(agent.SignalError{Number: number})
 		case <-ctx.Done():
 		}
 	}()
@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	cfg, what, err := options(args, env)
 	switch {
 	case err != nil:
-		err = &agent.Failure{Code: agent.ExitConfig, Err: err}
+		err = &agent.Error{Code: agent.ExitConfig, Err: err}
 	case what == showHelp:
 		help(stdout)
 		return agent.ExitOK

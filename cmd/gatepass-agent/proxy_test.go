@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net"
 	"net/http"
@@ -33,7 +34,7 @@ func TestProxy(t *testing.T) {
 			w.WriteHeader(http.StatusProxyAuthRequired)
 			return
 		}
-		tunnel(t, w, strings.TrimPrefix(gateway, "https://"))
+		tunnel(r.Context(), t, w, strings.TrimPrefix(gateway, "https://"))
 	}))
 	t.Cleanup(proxy.Close)
 	withPassword := strings.Replace(proxy.URL, "http://", "http://user:hunter2@", 1)
@@ -83,19 +84,20 @@ func TestProxy(t *testing.T) {
 }
 
 // tunnel answers CONNECT and copies both ways until one side ends.
-func tunnel(t *testing.T, w http.ResponseWriter, address string) {
-	server, err := net.Dial("tcp", address)
+func tunnel(ctx context.Context, t *testing.T, w http.ResponseWriter, address string) {
+	t.Helper()
+	server, err := new(net.Dialer).DialContext(ctx, "tcp", address)
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	defer server.Close()
+	defer func() { _ = server.Close() }()
 	client, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		t.Error(err)
 		return
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	if _, err := io.WriteString(client, "HTTP/1.1 200 OK\r\n\r\n"); err != nil {
 		t.Error(err)
 		return

@@ -210,7 +210,7 @@ func (a *auth) readCA() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("--ca-file: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // nothing was written
 	data, err := io.ReadAll(io.LimitReader(f, maxCAFile+1))
 	if err != nil {
 		return "", fmt.Errorf("--ca-file: %w", err)

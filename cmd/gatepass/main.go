@@ -51,7 +51,7 @@ pods with a session.`,
 		// main prints the error, once and without the whole help.
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(cmd *cobra.Command, args []string) error {
+		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return usageError{fmt.Errorf("unknown command %q; see gatepass --help", args[0])}
 			}
