@@ -27,6 +27,12 @@ const (
 	identityFile = config.IdentityFileName
 )
 
+// apiTokenDir is where Kubernetes' ServiceAccount admission plugin mounts the
+// token for the API server into every container that has no mount there
+// (DefaultAPITokenMountPath in k8s.io/kubernetes). The agent has no use for
+// that token, so its own one is mounted there as well.
+const apiTokenDir = "/var/run/secrets/kubernetes.io/serviceaccount"
+
 // agentEnv is the agent's environment for this pod.
 func (s *settings) agentEnv(id identity) []config.Variable {
 	c := s.agent
@@ -77,7 +83,8 @@ func (p *patch) agentContainer(s *settings, id identity) {
 	p.field("runAsUser")
 	p.number(id.user)
 	p.raw(`,"seccompProfile":{"type":"RuntimeDefault"}},"terminationMessagePolicy":"FallbackToLogsOnError","volumeMounts":[{"name":"` +
-		SessionVolume + `","mountPath":"` + sessionDir + `"},{"name":"` + IdentityVolume + `","mountPath":"` + identityDir + `","readOnly":true}]}`)
+		SessionVolume + `","mountPath":"` + sessionDir + `"},{"name":"` + IdentityVolume + `","mountPath":"` + identityDir +
+		`","readOnly":true},{"name":"` + IdentityVolume + `","mountPath":"` + apiTokenDir + `","readOnly":true}]}`)
 }
 
 func (p *patch) resources(s *settings) {
