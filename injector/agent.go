@@ -31,7 +31,7 @@ const (
 // token for the API server into every container that has no mount there
 // (DefaultAPITokenMountPath in k8s.io/kubernetes). The agent has no use for
 // that token, so its own one is mounted there as well.
-const apiTokenDir = "/var/run/secrets/kubernetes.io/serviceaccount"
+const apiTokenDir = "/var/run/secrets/kubernetes.io/serviceaccount" //nolint:gosec // a path, no credential
 
 // agentEnv is the agent's environment for this pod.
 func (s *settings) agentEnv(id identity) []config.Variable {

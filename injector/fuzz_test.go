@@ -17,7 +17,7 @@ func FuzzDecide(f *testing.F) {
 		f.Add(raw)
 	}
 	for seed := range uint64(20) {
-		f.Add(randomPod(rand.New(rand.NewPCG(seed, 2))))
+		f.Add(randomPod(rand.New(rand.NewPCG(seed, 2)))) //nolint:gosec // repeatable on purpose
 	}
 	i := injector.New(profiles(f))
 	f.Fuzz(func(t *testing.T, raw []byte) {

@@ -84,7 +84,7 @@ func TestGoldenPods(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := append(append(head, "---\n"...), pod...)
-			file := filepath.Join("testdata/injected", name+".yaml")
+			file := filepath.Join("testdata", "injected", name+".yaml")
 			if *update {
 				if err := os.WriteFile(file, got, 0o600); err != nil {
 					t.Fatal(err)

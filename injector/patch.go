@@ -48,7 +48,7 @@ func (p *patch) number(n int64) { p.buf = strconv.AppendInt(p.buf, n, 10) }
 // are not UTF-8, which it replaces; none get here, because the decoders of
 // pods and profiles refuse them.
 func (p *patch) text(s string) {
-	p.buf, _ = jsontext.AppendQuote(p.buf, s) //nolint:errcheck // see above
+	p.buf, _ = jsontext.AppendQuote(p.buf, s)
 }
 
 // field appends "name": with a comma before it unless it is an object's first.

@@ -87,7 +87,7 @@ func chooseIdentity(pod *podView, readers []container, s *settings) identity {
 
 // loosens reports whether an agent with this user takes the kubelet's reason
 // away to give the pod's other projected tokens mode 0600, see chooseIdentity.
-func (id identity) loosens(pod *podView) (user int64, loosened bool) {
+func (id *identity) loosens(pod *podView) (user int64, loosened bool) {
 	all := agreement{}
 	for _, c := range pod.applications() {
 		all.add(pod, c.containerView)

@@ -56,10 +56,19 @@ func TestThePodTemplateOfEachKindIsInjected(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, name := range append(path, "spec", "initContainers") {
-				v = v.(map[string]any)[name]
+				fields, ok := v.(map[string]any)
+				if !ok {
+					t.Fatalf("there is no object around %s: %v", name, v)
+				}
+				v = fields[name]
 			}
-			if list, ok := v.([]any); !ok || len(list) != 1 || list[0].(map[string]any)["name"] != "gatepass-agent" {
-				t.Errorf("want the agent in the pod's template, got %v", v)
+			var agents []struct{ Name string }
+			list, err := json.Marshal(v)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := json.Unmarshal(list, &agents); err != nil || len(agents) != 1 || agents[0].Name != "gatepass-agent" {
+				t.Errorf("want the agent in the pod's template, got %s", list)
 			}
 		})
 	}
