@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -161,7 +162,7 @@ func newInjector(t testing.TB) *injector.Injector {
 func newTestHandler(d decider) (*handler, *lines) {
 	l, log := newLog()
 	m := newMetrics(func() time.Time { return time.Time{} })
-	return newHandler(func() decider { return d }, m, log), l
+	return newHandler(func() decider { return d }, new(atomic.Bool), m, log), l
 }
 
 // metric reads one value; labels are name=value.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,7 +34,7 @@ func FuzzReview(f *testing.F) {
 	d, m := newInjector(f), newMetrics(func() time.Time { return time.Time{} })
 	f.Fuzz(func(t *testing.T, body []byte) {
 		log, logger := newLog()
-		h := newHandler(func() decider { return d }, m, logger)
+		h := newHandler(func() decider { return d }, new(atomic.Bool), m, logger)
 		recorder := httptest.NewRecorder()
 		request := httptest.NewRequest(http.MethodPost, Path, strings.NewReader(string(body)))
 		request.Header.Set("Content-Type", "application/json")

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatepass/gatepass/injector"
@@ -57,14 +58,16 @@ type decider interface {
 type handler struct {
 	// decider returns nil while there is no valid configuration.
 	decider func() decider
+	// leaving is set while the server drains.
+	leaving *atomic.Bool
 	metrics *metrics
 	log     *slog.Logger
 	timeout time.Duration
 	buffers sync.Pool
 }
 
-func newHandler(d func() decider, m *metrics, log *slog.Logger) *handler {
-	return &handler{decider: d, metrics: m, log: log, timeout: defaultTimeout, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
+func newHandler(d func() decider, leaving *atomic.Bool, m *metrics, log *slog.Logger) *handler {
+	return &handler{decider: d, leaving: leaving, metrics: m, log: log, timeout: defaultTimeout, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
 }
 
 // ServeHTTP always answers with an AdmissionReview. What an API server would
@@ -176,6 +179,11 @@ func (h *handler) write(w http.ResponseWriter, status int, body []byte) {
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
+	if h.leaving.Load() {
+		// The API server goes on elsewhere by itself, and no review is on its
+		// way on a connection while that is closed.
+		header.Set("Connection", "close")
+	}
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
 }

@@ -63,9 +63,9 @@ func New(o Options) (*Server, error) {
 	m := newMetrics(o.Certificate.NotAfter)
 	p := &profiles{file: o.ConfigFile, log: o.Logger, metrics: m}
 	p.load()
-	mux := http.NewServeMux()
-	mux.Handle(Path, newHandler(p.current, m, o.Logger))
 	s := &Server{options: o, profiles: p, metrics: m}
+	mux := http.NewServeMux()
+	mux.Handle(Path, newHandler(p.current, &s.ready.draining, m, o.Logger))
 	// The server of controller-runtime needs neither manager nor kubeconfig.
 	s.admission = ctrlwebhook.NewServer(ctrlwebhook.Options{
 		Host:       o.BindAddress,

@@ -211,13 +211,17 @@ func TestAnEndIsOrderly(t *testing.T) {
 	conn := r.halfway(t, body)
 	defer conn.Close()
 	idle := r.client(t, "http/1.1")
-	post := func(client *http.Client) {
+	post := func(client *http.Client) *http.Response {
 		t.Helper()
-		if _, answer := send(t, client, http.MethodPost, r.admission+Path, "application/json", strings.NewReader(body)); !strict(t, answer).Allowed {
+		res, answer := send(t, client, http.MethodPost, r.admission+Path, "application/json", strings.NewReader(body))
+		if !strict(t, answer).Allowed {
 			t.Errorf("refused: %s", answer)
 		}
+		return res
 	}
-	post(idle)
+	if post(idle).Close {
+		t.Error("connections are not kept")
+	}
 
 	began := time.Now()
 	r.cancel()
@@ -229,7 +233,9 @@ func TestAnEndIsOrderly(t *testing.T) {
 		t.Error("not alive while it drains")
 	}
 	// Endpoints lag behind: reviews still come, on old connections and new ones.
-	post(idle)
+	if !post(idle).Close {
+		t.Error("the client is not told to go elsewhere")
+	}
 	post(r.client(t, "http/1.1"))
 	post(r.client(t, "h2"))
 	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: r.cert.pool}}
