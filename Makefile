@@ -33,8 +33,8 @@ demo: servers ## Show the whole path from an annotated pod to its session.
 	cd test && go run ./demo
 
 lint: $(LINTER) ## Check both modules with golangci-lint.
-	$(LINTER) run
-	cd test && $(LINTER) run --config ../.golangci.yml
+	$(LINTER) run --allow-parallel-runners
+	cd test && $(LINTER) run --allow-parallel-runners --config ../.golangci.yml
 
 $(LINTER): test/tools/go.mod test/tools/go.sum
 	@echo "Building golangci-lint; this takes about 4 minutes on 2 cores, once."
