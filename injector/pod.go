@@ -15,10 +15,10 @@ type podView struct {
 }
 
 type metadataView struct {
-	Name         string            `json:"name"`
-	GenerateName string            `json:"generateName"`
-	Annotations  map[string]string `json:"annotations"`
-	Labels       map[string]string `json:"labels"`
+	Name         string  `json:"name"`
+	GenerateName string  `json:"generateName"`
+	Annotations  ownKeys `json:"annotations"`
+	Labels       ownKeys `json:"labels"`
 }
 
 type specView struct {
@@ -57,7 +57,7 @@ type volumeView struct {
 
 type containerView struct {
 	Name            string        `json:"name"`
-	Env             []envView     `json:"env"`
+	Env             ownEnv        `json:"env"`
 	VolumeMounts    []mountView   `json:"volumeMounts"`
 	SecurityContext *securityView `json:"securityContext"`
 }
