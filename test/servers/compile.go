@@ -186,8 +186,11 @@ func (p *progress) follow(r io.Reader) string {
 
 func (p *progress) report(begun int, last string) {
 	what := "compiling " + last
-	if begun >= p.total {
-		what = "linking"
+	switch {
+	case begun == 0:
+		what = "getting ready"
+	case begun >= p.total:
+		what = "linking, or the last few"
 	}
 	fmt.Fprintf(p.out, "  %s: %d of %d packages, %s so far, %s\n",
 		p.name, min(begun, p.total), p.total, time.Since(p.start).Round(time.Second), what)
