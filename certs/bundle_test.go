@@ -103,8 +103,9 @@ func TestReplicasComeToRest(t *testing.T) {
 }
 
 func FuzzMergeBundle(f *testing.F) {
-	current := newTestCA(f, "current", testNow.Add(-time.Hour), testNow.Add(time.Hour))
-	old := newTestCA(f, "old", testNow.Add(-2*time.Hour), testNow.Add(time.Hour))
+	// Each of the fuzzer's processes must start from the same certificates.
+	current := fixedTestCA(f, "current", 1, testNow.Add(-time.Hour))
+	old := fixedTestCA(f, "old", 2, testNow.Add(-2*time.Hour))
 	f.Add([]byte(nil))
 	f.Add(old.pem())
 	f.Add(join(old.pem(), current.pem(), []byte("-----BEGIN CERTIFICATE-----\n")))

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -43,7 +43,7 @@ func newMount(t *testing.T, pair *tls.Certificate) *mount {
 func (m *mount) swap(t *testing.T, crt, key []byte) {
 	t.Helper()
 	m.version++
-	name := "..version_" + string(rune('a'+m.version))
+	name := "..version_" + strconv.Itoa(m.version)
 	dir := filepath.Join(m.dir, name)
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -141,9 +141,12 @@ func startFiles(t *testing.T, pair *tls.Certificate) *filesTest {
 	return ft
 }
 
+// pass lets time pass in a synctest bubble, where nobody waits for it.
+func pass(d time.Duration) { <-time.After(d) }
+
 // polls lets n polls happen.
 func polls(n int) {
-	time.Sleep(time.Duration(n) * pollInterval)
+	pass(time.Duration(n) * pollInterval)
 	synctest.Wait()
 }
 
@@ -268,7 +271,7 @@ func TestFilesReadyTellsExpiry(t *testing.T) {
 		if err := ft.Ready(); err != nil {
 			t.Errorf("Ready: %v", err)
 		}
-		time.Sleep(time.Hour + time.Second)
+		pass(time.Hour + time.Second)
 		if err := ft.Ready(); err == nil || !strings.Contains(err.Error(), "expired at") {
 			t.Errorf("Ready: %v, want the expiry", err)
 		}
@@ -303,7 +306,7 @@ func TestFilesServeWhileTheyChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	files.Logger = slog.New(slog.DiscardHandler)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

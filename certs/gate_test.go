@@ -2,7 +2,6 @@ package certs
 
 import (
 	"crypto/tls"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -18,6 +17,8 @@ var gateNames = []string{"gatepass.test.svc", "gatepass"}
 // published since long ago, and a second authority.
 type gateTest struct {
 	*gate
+	t *testing.T
+
 	first, second         *testCA
 	firstLeaf, secondLeaf *tls.Certificate
 }
@@ -26,14 +27,15 @@ func newGateTest(t *testing.T) *gateTest {
 	t.Helper()
 	now := time.Now()
 	g := &gateTest{
-		gate:   &gate{names: gateNames, delay: gateDelay, logger: slog.New(slog.NewTextHandler(io.Discard, nil))},
+		t:      t,
+		gate:   &gate{names: gateNames, delay: gateDelay, logger: slog.New(slog.DiscardHandler)},
 		first:  newTestCA(t, "ca", now.Add(-time.Hour), now.Add(24*time.Hour)),
 		second: newTestCA(t, "ca", now.Add(-time.Hour), now.Add(24*time.Hour)),
 	}
 	g.firstLeaf = g.first.leaf(t, now.Add(-time.Minute), now.Add(2*time.Hour), gateNames...)
 	g.secondLeaf = g.second.leaf(t, now.Add(-time.Minute), now.Add(4*time.Hour), gateNames...)
 	g.observe([][]byte{g.first.pem()}, now.Add(-time.Hour))
-	g.expect(t, g.firstLeaf, g.firstLeaf)
+	g.expect(g.firstLeaf, g.firstLeaf)
 	return g
 }
 
@@ -47,106 +49,106 @@ func (g *gateTest) publish(cas ...*testCA) {
 }
 
 // expect checks what is served while newest is the newest certificate.
-func (g *gateTest) expect(t *testing.T, newest, want *tls.Certificate) {
-	t.Helper()
+func (g *gateTest) expect(newest, want *tls.Certificate) {
+	g.t.Helper()
 	got := g.choose(newest, time.Now())
 	if got != want {
 		name := map[*tls.Certificate]string{g.firstLeaf: "the first", g.secondLeaf: "the second"}
-		t.Fatalf("serving %s certificate, want %s", name[got], name[want])
+		g.t.Fatalf("serving %s certificate, want %s", name[got], name[want])
 	}
 }
 
 func TestGate(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		run  func(t *testing.T, g *gateTest)
+		run  func(g *gateTest)
 	}{
-		{"a new authority's certificate waits for the delay after publication", func(t *testing.T, g *gateTest) {
-			g.expect(t, g.secondLeaf, g.firstLeaf)
-			time.Sleep(time.Hour) // however long it takes until the bundle is published
-			g.expect(t, g.secondLeaf, g.firstLeaf)
+		{"a new authority's certificate waits for the delay after publication", func(g *gateTest) {
+			g.expect(g.secondLeaf, g.firstLeaf)
+			pass(time.Hour) // however long it takes until the bundle is published
+			g.expect(g.secondLeaf, g.firstLeaf)
 			g.publish(g.first, g.second)
-			g.expect(t, g.secondLeaf, g.firstLeaf)
-			time.Sleep(gateDelay - time.Nanosecond)
-			g.expect(t, g.secondLeaf, g.firstLeaf)
-			time.Sleep(time.Nanosecond)
-			g.expect(t, g.secondLeaf, g.secondLeaf)
+			g.expect(g.secondLeaf, g.firstLeaf)
+			pass(gateDelay - time.Nanosecond)
+			g.expect(g.secondLeaf, g.firstLeaf)
+			pass(time.Nanosecond)
+			g.expect(g.secondLeaf, g.secondLeaf)
 		}},
-		{"publication before the certificate counts", func(t *testing.T, g *gateTest) {
+		{"publication before the certificate counts", func(g *gateTest) {
 			g.publish(g.first, g.second)
-			time.Sleep(gateDelay)
-			g.expect(t, g.secondLeaf, g.secondLeaf)
+			pass(gateDelay)
+			g.expect(g.secondLeaf, g.secondLeaf)
 		}},
-		{"what else happens to the bundle doesn't start the delay again", func(t *testing.T, g *gateTest) {
+		{"what else happens to the bundle doesn't start the delay again", func(g *gateTest) {
 			g.publish(g.first, g.second)
-			g.expect(t, g.secondLeaf, g.firstLeaf)
-			time.Sleep(gateDelay / 2)
+			g.expect(g.secondLeaf, g.firstLeaf)
+			pass(gateDelay / 2)
 			now := time.Now()
-			g.publish(newTestCA(t, "other", now, now.Add(time.Hour)), g.second, g.first)
-			g.expect(t, g.secondLeaf, g.firstLeaf)
-			time.Sleep(gateDelay / 2)
-			g.expect(t, g.secondLeaf, g.secondLeaf)
+			g.publish(newTestCA(g.t, "other", now, now.Add(time.Hour)), g.second, g.first)
+			g.expect(g.secondLeaf, g.firstLeaf)
+			pass(gateDelay / 2)
+			g.expect(g.secondLeaf, g.secondLeaf)
 		}},
-		{"a wiped and restored bundle starts the delay again", func(t *testing.T, g *gateTest) {
+		{"a wiped and restored bundle starts the delay again", func(g *gateTest) {
 			g.publish(g.first, g.second)
-			g.expect(t, g.secondLeaf, g.firstLeaf)
-			time.Sleep(gateDelay / 2)
+			g.expect(g.secondLeaf, g.firstLeaf)
+			pass(gateDelay / 2)
 			g.publish()
-			g.expect(t, g.secondLeaf, g.firstLeaf)
+			g.expect(g.secondLeaf, g.firstLeaf)
 			g.publish(g.first, g.second)
-			time.Sleep(gateDelay / 2)
-			g.expect(t, g.secondLeaf, g.firstLeaf)
-			time.Sleep(gateDelay / 2)
-			g.expect(t, g.secondLeaf, g.secondLeaf)
+			pass(gateDelay / 2)
+			g.expect(g.secondLeaf, g.firstLeaf)
+			pass(gateDelay / 2)
+			g.expect(g.secondLeaf, g.secondLeaf)
 		}},
-		{"nothing waits for a previous authority that is no longer published", func(t *testing.T, g *gateTest) {
-			g.expect(t, g.secondLeaf, g.firstLeaf)
+		{"nothing waits for a previous authority that is no longer published", func(g *gateTest) {
+			g.expect(g.secondLeaf, g.firstLeaf)
 			g.publish(g.second)
-			g.expect(t, g.secondLeaf, g.secondLeaf)
+			g.expect(g.secondLeaf, g.secondLeaf)
 		}},
-		{"an expired certificate is not held on to", func(t *testing.T, g *gateTest) {
-			g.expect(t, g.secondLeaf, g.firstLeaf)
-			time.Sleep(2*time.Hour + time.Second)
-			g.expect(t, g.secondLeaf, g.secondLeaf)
+		{"an expired certificate is not held on to", func(g *gateTest) {
+			g.expect(g.secondLeaf, g.firstLeaf)
+			pass(2*time.Hour + time.Second)
+			g.expect(g.secondLeaf, g.secondLeaf)
 		}},
-		{"a renewal by the same authority waits until it is as old as the delay", func(t *testing.T, g *gateTest) {
+		{"a renewal by the same authority waits until it is as old as the delay", func(g *gateTest) {
 			now := time.Now()
-			renewed := g.first.leaf(t, now, now.Add(3*time.Hour), gateNames...)
-			g.expect(t, renewed, g.firstLeaf)
-			time.Sleep(gateDelay)
-			g.expect(t, renewed, renewed)
+			renewed := g.first.leaf(g.t, now, now.Add(3*time.Hour), gateNames...)
+			g.expect(renewed, g.firstLeaf)
+			pass(gateDelay)
+			g.expect(renewed, renewed)
 		}},
-		{"a second rotation while the first waits is waited for instead", func(t *testing.T, g *gateTest) {
+		{"a second rotation while the first waits is waited for instead", func(g *gateTest) {
 			now := time.Now()
-			third := newTestCA(t, "ca", now, now.Add(24*time.Hour))
-			thirdLeaf := third.leaf(t, now, now.Add(4*time.Hour), gateNames...)
+			third := newTestCA(g.t, "ca", now, now.Add(24*time.Hour))
+			thirdLeaf := third.leaf(g.t, now, now.Add(4*time.Hour), gateNames...)
 			g.publish(g.first, g.second)
-			g.expect(t, g.secondLeaf, g.firstLeaf)
-			time.Sleep(gateDelay / 2)
+			g.expect(g.secondLeaf, g.firstLeaf)
+			pass(gateDelay / 2)
 			g.publish(g.first, g.second, third)
-			g.expect(t, thirdLeaf, g.firstLeaf)
-			time.Sleep(gateDelay / 2)
-			g.expect(t, thirdLeaf, g.firstLeaf)
-			time.Sleep(gateDelay / 2)
-			g.expect(t, thirdLeaf, thirdLeaf)
+			g.expect(thirdLeaf, g.firstLeaf)
+			pass(gateDelay / 2)
+			g.expect(thirdLeaf, g.firstLeaf)
+			pass(gateDelay / 2)
+			g.expect(thirdLeaf, thirdLeaf)
 		}},
-		{"an authority in only one of two bundles is not published", func(t *testing.T, g *gateTest) {
+		{"an authority in only one of two bundles is not published", func(g *gateTest) {
 			g.observe([][]byte{join(g.first.pem(), g.second.pem()), g.first.pem()}, time.Now())
-			time.Sleep(gateDelay)
-			g.expect(t, g.secondLeaf, g.firstLeaf)
+			pass(gateDelay)
+			g.expect(g.secondLeaf, g.firstLeaf)
 			g.observe([][]byte{join(g.first.pem(), g.second.pem()), join(g.second.pem(), g.first.pem())}, time.Now())
-			time.Sleep(gateDelay)
-			g.expect(t, g.secondLeaf, g.secondLeaf)
+			pass(gateDelay)
+			g.expect(g.secondLeaf, g.secondLeaf)
 		}},
-		{"another authority of the same name vouches for nothing", func(t *testing.T, g *gateTest) {
+		{"another authority of the same name vouches for nothing", func(g *gateTest) {
 			now := time.Now()
-			g.publish(g.first, newTestCA(t, "ca", now.Add(-time.Hour), now.Add(24*time.Hour)))
-			time.Sleep(gateDelay)
-			g.expect(t, g.secondLeaf, g.firstLeaf)
+			g.publish(g.first, newTestCA(g.t, "ca", now.Add(-time.Hour), now.Add(24*time.Hour)))
+			pass(gateDelay)
+			g.expect(g.secondLeaf, g.firstLeaf)
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) { test.run(t, newGateTest(t)) })
+			synctest.Test(t, func(t *testing.T) { test.run(newGateTest(t)) })
 		})
 	}
 }
@@ -154,22 +156,22 @@ func TestGate(t *testing.T) {
 func TestGateReady(t *testing.T) {
 	for _, test := range []struct {
 		name string
-		run  func(t *testing.T, g *gateTest)
+		run  func(g *gateTest)
 		want string
 	}{
-		{"ready when the authority is published", func(*testing.T, *gateTest) {}, ""},
-		{"not ready without a certificate", func(_ *testing.T, g *gateTest) { g.served = nil }, ErrNoCertificate.Error()},
-		{"not ready before the bundle was read", func(_ *testing.T, g *gateTest) { g.bundle = nil }, "has not been read yet"},
-		{"not ready when the bundle is empty", func(_ *testing.T, g *gateTest) { g.publish() }, "does not verify"},
-		{"not ready when there is nothing to publish in", func(_ *testing.T, g *gateTest) { g.observe(nil, time.Now()) }, "does not verify"},
-		{"not ready when only another authority is published", func(_ *testing.T, g *gateTest) { g.publish(g.second) }, "does not verify"},
-		{"not ready when the certificate is for another name", func(_ *testing.T, g *gateTest) { g.names = []string{"other"} }, "does not verify"},
-		{"not ready when the certificate has expired", func(*testing.T, *gateTest) { time.Sleep(3 * time.Hour) }, "expired at"},
+		{"ready when the authority is published", func(*gateTest) {}, ""},
+		{"not ready without a certificate", func(g *gateTest) { g.served = nil }, ErrNoCertificate.Error()},
+		{"not ready before the bundle was read", func(g *gateTest) { g.bundle = nil }, "has not been read yet"},
+		{"not ready when the bundle is empty", func(g *gateTest) { g.publish() }, "does not verify"},
+		{"not ready when there is nothing to publish in", func(g *gateTest) { g.observe(nil, time.Now()) }, "does not verify"},
+		{"not ready when only another authority is published", func(g *gateTest) { g.publish(g.second) }, "does not verify"},
+		{"not ready when the certificate is for another name", func(g *gateTest) { g.names = []string{"other"} }, "does not verify"},
+		{"not ready when the certificate has expired", func(*gateTest) { pass(3 * time.Hour) }, "expired at"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				g := newGateTest(t)
-				test.run(t, g)
+				test.run(g)
 				err := g.ready(time.Now())
 				if (err == nil) != (test.want == "") || err != nil && !strings.Contains(err.Error(), test.want) {
 					t.Errorf("ready: %v, want %q", err, test.want)
@@ -184,9 +186,9 @@ func TestGateServesAtOnceOnAColdStart(t *testing.T) {
 		now := time.Now()
 		ca := newTestCA(t, "ca", now, now.Add(time.Hour))
 		leaf := ca.leaf(t, now, now.Add(time.Hour), gateNames...)
-		g := &gate{names: gateNames, delay: gateDelay, logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+		g := &gate{names: gateNames, delay: gateDelay, logger: slog.New(slog.DiscardHandler)}
 		if got := g.choose(leaf, now); got != leaf {
-			t.Error("the only certificate there is is not served")
+			t.Error("there is one certificate only, and it is not served")
 		}
 		if err := g.ready(now); err == nil {
 			t.Error("ready although nothing is published")

@@ -1,7 +1,10 @@
 package certs
 
 import (
+	"bytes"
+	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
@@ -16,14 +19,28 @@ import (
 // testCA is a certificate authority for tests.
 type testCA struct {
 	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	key  crypto.Signer
 }
 
-func newTestCA(t testing.TB, name string, notBefore, notAfter time.Time) *testCA {
-	t.Helper()
-	key := newKey(t)
-	template := &x509.Certificate{
-		SerialNumber:          serial(t),
+func newTestCA(tb testing.TB, name string, notBefore, notAfter time.Time) *testCA {
+	tb.Helper()
+	key := newKey(tb)
+	template := caTemplate(name, serial(tb), notBefore, notAfter)
+	return &testCA{cert: sign(tb, template, template, key, key), key: key}
+}
+
+// fixedTestCA returns the same authority whenever it is called.
+func fixedTestCA(tb testing.TB, name string, number byte, notBefore time.Time) *testCA {
+	tb.Helper()
+	// An Ed25519 signature depends on the key and the message only.
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{number}, ed25519.SeedSize))
+	template := caTemplate(name, big.NewInt(int64(number)), notBefore, testNow.Add(time.Hour))
+	return &testCA{cert: sign(tb, template, template, key, key), key: key}
+}
+
+func caTemplate(name string, serial *big.Int, notBefore, notAfter time.Time) *x509.Certificate {
+	return &x509.Certificate{
+		SerialNumber:          serial,
 		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             notBefore,
 		NotAfter:              notAfter,
@@ -31,54 +48,53 @@ func newTestCA(t testing.TB, name string, notBefore, notAfter time.Time) *testCA
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
 	}
-	return &testCA{cert: sign(t, template, template, key, key), key: key}
 }
 
 func (ca *testCA) pem() []byte { return certPEM(ca.cert) }
 
 // leaf returns a server certificate for names, with its key.
-func (ca *testCA) leaf(t testing.TB, notBefore, notAfter time.Time, names ...string) *tls.Certificate {
-	t.Helper()
-	key := newKey(t)
+func (ca *testCA) leaf(tb testing.TB, notBefore, notAfter time.Time, names ...string) *tls.Certificate {
+	tb.Helper()
+	key := newKey(tb)
 	template := &x509.Certificate{
-		SerialNumber: serial(t),
+		SerialNumber: serial(tb),
 		NotBefore:    notBefore,
 		NotAfter:     notAfter,
 		DNSNames:     names,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	cert := sign(t, template, ca.cert, key, ca.key)
+	cert := sign(tb, template, ca.cert, key, ca.key)
 	return &tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: key, Leaf: cert}
 }
 
-func newKey(t testing.TB) *ecdsa.PrivateKey {
-	t.Helper()
+func newKey(tb testing.TB) *ecdsa.PrivateKey {
+	tb.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return key
 }
 
-func serial(t testing.TB) *big.Int {
-	t.Helper()
+func serial(tb testing.TB) *big.Int {
+	tb.Helper()
 	n, err := rand.Int(rand.Reader, big.NewInt(1<<62))
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return n.Add(n, big.NewInt(1))
 }
 
-func sign(t testing.TB, template, parent *x509.Certificate, key, parentKey *ecdsa.PrivateKey) *x509.Certificate {
-	t.Helper()
+func sign(tb testing.TB, template, parent *x509.Certificate, key, parentKey crypto.Signer) *x509.Certificate {
+	tb.Helper()
 	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), parentKey)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return cert
 }
@@ -87,11 +103,11 @@ func certPEM(cert *x509.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 }
 
-func keyPEM(t testing.TB, pair *tls.Certificate) []byte {
-	t.Helper()
+func keyPEM(tb testing.TB, pair *tls.Certificate) []byte {
+	tb.Helper()
 	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }

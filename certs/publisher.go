@@ -152,12 +152,11 @@ func (p *publisher) tryPublish(ctx context.Context, current *x509.Certificate) (
 
 // see takes note of a new version of the target.
 func (p *publisher) see(item any) {
-	object, err := asObject(item)
-	if err != nil {
-		p.logger.Error("can't read what is published", "target", p.target.String(), "error", err)
+	publication, ok := p.target.read(item)
+	if !ok {
+		p.logger.Error("the watch delivered something else than what is published", "target", p.target.String(), "type", fmt.Sprintf("%T", item))
 		return
 	}
-	publication := p.target.read(object)
 	p.setLatest(&publication, publication.bundles)
 }
 

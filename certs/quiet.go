@@ -12,20 +12,23 @@ import (
 // but for a conflict, which only means that another replica was faster.
 type quietHandler struct{ slog.Handler }
 
+// Handle lowers a record's level and passes it on.
 func (h quietHandler) Handle(ctx context.Context, record slog.Record) error {
 	if record.Level < slog.LevelWarn || isLostRace(record) {
 		record.Level = slog.LevelDebug
 	}
-	if !h.Handler.Enabled(ctx, record.Level) {
+	if !h.Enabled(ctx, record.Level) {
 		return nil
 	}
 	return h.Handler.Handle(ctx, record)
 }
 
+// WithAttrs implements slog.Handler.
 func (h quietHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return quietHandler{h.Handler.WithAttrs(attrs)}
 }
 
+// WithGroup implements slog.Handler.
 func (h quietHandler) WithGroup(name string) slog.Handler {
 	return quietHandler{h.Handler.WithGroup(name)}
 }

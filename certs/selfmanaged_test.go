@@ -129,7 +129,13 @@ func TestPatches(t *testing.T) {
 			&corev1.ConfigMap{ObjectMeta: meta, Data: map[string]string{"ca.crt": "new"}}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			publication := test.target.read(test.object)
+			publication, ok := test.target.read(test.object)
+			if !ok {
+				t.Fatalf("%T is not read", test.object)
+			}
+			if _, ok := test.target.read("something else"); ok {
+				t.Error("something else is read")
+			}
 			bundles := make([][]byte, len(publication.bundles))
 			for i := range bundles {
 				bundles[i] = []byte("new")

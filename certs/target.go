@@ -1,9 +1,9 @@
 package certs
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"strconv"
 
 	admissionv1 "k8s.io/api/admissionregistration/v1"
@@ -31,8 +31,9 @@ type target struct {
 
 	objectType runtime.Object
 	listWatch  cache.ListerWatcher
-	read       func(runtime.Object) publication
-	patch      func(ctx context.Context, patch []byte) error
+	// read returns false for another type than objectType.
+	read  func(item any) (publication, bool)
+	patch func(ctx context.Context, patch []byte) error
 }
 
 func (t *target) String() string { return t.kind + " " + t.name }
@@ -60,7 +61,7 @@ type operation struct {
 func (p publication) patchFrom(bundles [][]byte) ([]byte, error) {
 	ops := []operation{{Op: "test", Path: "/metadata/resourceVersion", Value: p.resourceVersion}}
 	for i, bundle := range bundles {
-		if string(bundle) != string(p.bundles[i]) {
+		if !bytes.Equal(bundle, p.bundles[i]) {
 			ops = append(ops, p.add(i, bundle))
 		}
 	}
@@ -78,8 +79,11 @@ func webhookTarget(client kubernetes.Interface, name string) *target {
 		objectType: &admissionv1.MutatingWebhookConfiguration{},
 		listWatch: listWatchOf(client.AdmissionregistrationV1().RESTClient(),
 			"mutatingwebhookconfigurations", metav1.NamespaceAll, name),
-		read: func(object runtime.Object) publication {
-			configuration := object.(*admissionv1.MutatingWebhookConfiguration)
+		read: func(item any) (publication, bool) {
+			configuration, ok := item.(*admissionv1.MutatingWebhookConfiguration)
+			if !ok {
+				return publication{}, false
+			}
 			p := publication{resourceVersion: configuration.ResourceVersion}
 			for _, webhook := range configuration.Webhooks {
 				p.bundles = append(p.bundles, webhook.ClientConfig.CABundle)
@@ -87,7 +91,7 @@ func webhookTarget(client kubernetes.Interface, name string) *target {
 			p.add = func(i int, bundle []byte) operation {
 				return operation{"add", "/webhooks/" + strconv.Itoa(i) + "/clientConfig/caBundle", bundle}
 			}
-			return p
+			return p, true
 		},
 		patch: func(ctx context.Context, patch []byte) error {
 			_, err := configurations.Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
@@ -103,8 +107,11 @@ func configMapTarget(client kubernetes.Interface, namespace, name string) *targe
 		kind: "ConfigMap", name: namespace + "/" + name,
 		objectType: &corev1.ConfigMap{},
 		listWatch:  listWatchOf(client.CoreV1().RESTClient(), "configmaps", namespace, name),
-		read: func(object runtime.Object) publication {
-			configMap := object.(*corev1.ConfigMap)
+		read: func(item any) (publication, bool) {
+			configMap, ok := item.(*corev1.ConfigMap)
+			if !ok {
+				return publication{}, false
+			}
 			return publication{
 				resourceVersion: configMap.ResourceVersion,
 				bundles:         [][]byte{[]byte(configMap.Data[BundleKey])},
@@ -114,7 +121,7 @@ func configMapTarget(client kubernetes.Interface, namespace, name string) *targe
 					}
 					return operation{"add", "/data/" + BundleKey, string(bundle)}
 				},
-			}
+			}, true
 		},
 		patch: func(ctx context.Context, patch []byte) error {
 			_, err := configMaps.Patch(ctx, name, types.JSONPatchType, patch, metav1.PatchOptions{FieldManager: fieldManager})
@@ -127,13 +134,4 @@ func configMapTarget(client kubernetes.Interface, namespace, name string) *targe
 // and watch with resourceNames.
 func listWatchOf(client rest.Interface, resource, namespace, name string) cache.ListerWatcher {
 	return cache.NewListWatchFromClient(client, resource, namespace, fields.OneTermEqualSelector(metav1.ObjectNameField, name))
-}
-
-// asObject turns what an informer delivers into an object.
-func asObject(item any) (runtime.Object, error) {
-	object, ok := item.(runtime.Object)
-	if !ok {
-		return nil, fmt.Errorf("unexpected %T from a watch", item)
-	}
-	return object, nil
 }

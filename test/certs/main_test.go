@@ -151,6 +151,7 @@ func (s *source) note(err error) {
 }
 
 func webhookOptions(t *testing.T) certs.SelfManagedOptions {
+	t.Helper()
 	return certs.SelfManagedOptions{
 		RESTConfig:           accountConfig(t, webhookAccount),
 		Namespace:            manifests.Namespace,
@@ -162,6 +163,7 @@ func webhookOptions(t *testing.T) certs.SelfManagedOptions {
 }
 
 func gatewayOptions(t *testing.T) certs.SelfManagedOptions {
+	t.Helper()
 	return certs.SelfManagedOptions{
 		RESTConfig:       accountConfig(t, gatewayAccount),
 		Namespace:        manifests.Namespace,
@@ -226,8 +228,13 @@ func (s *source) serial(t *testing.T) string {
 // eventually tries until ok returns true; why explains a failure.
 func eventually(t *testing.T, what string, ok func() bool, why ...func() string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
 			for _, f := range why {
 				t.Log(f())
 			}

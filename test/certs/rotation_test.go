@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,7 +55,7 @@ func TestAdmissionsGoOnThroughRotations(t *testing.T) {
 		authorities = append(authorities, rotate(t))
 		if again > 0 {
 			// Once more while the certificate of the first is held back.
-			time.Sleep(again)
+			<-time.After(again)
 			authorities = append(authorities, rotate(t))
 		}
 		newest := authorities[len(authorities)-1]
@@ -97,7 +98,7 @@ func rotate(t *testing.T) []byte {
 
 type replica struct{ *product.Server }
 
-func (r replica) address() string { return net.JoinHostPort(r.Address, fmt.Sprint(r.Port)) }
+func (r replica) address() string { return net.JoinHostPort(r.Address, strconv.Itoa(r.Port)) }
 
 // startWebhooks runs replicas and makes them the Service's endpoints.
 func startWebhooks(t *testing.T, n int) []replica {

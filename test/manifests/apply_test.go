@@ -11,6 +11,7 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/gatepass/gatepass/gateway/config"
@@ -112,21 +113,19 @@ func setBundle(t *testing.T, bundle []byte) {
 func state(t *testing.T, rendered string) map[string]string {
 	t.Helper()
 	stdout, _ := kubectl(t, rendered, "get", "-f", "-", "-o", "json")
-	var list struct{ Items []map[string]any }
-	if err := json.Unmarshal([]byte(stdout), &list); err != nil {
+	var list unstructured.UnstructuredList
+	if err := list.UnmarshalJSON([]byte(stdout)); err != nil {
 		t.Fatal(err)
 	}
 	objects := map[string]string{}
-	for _, item := range list.Items {
-		meta := item["metadata"].(map[string]any)
-		for _, key := range []string{"managedFields", "resourceVersion"} {
-			delete(meta, key)
-		}
-		text, err := json.Marshal(item)
+	for _, object := range list.Items {
+		object.SetManagedFields(nil)
+		object.SetResourceVersion("")
+		text, err := object.MarshalJSON()
 		if err != nil {
 			t.Fatal(err)
 		}
-		objects[item["kind"].(string)+"/"+meta["name"].(string)] = string(text)
+		objects[object.GetKind()+"/"+object.GetName()] = string(text)
 	}
 	return objects
 }

@@ -67,15 +67,24 @@ func install(t *testing.T, rendered string, flags ...string) {
 	kubectl(t, rendered, append([]string{"apply", "-f", "-"}, flags...)...)
 }
 
-// eventually tries until ok returns true.
-func eventually(t *testing.T, what string, ok func() bool) {
+// patience is for what takes a moment on an idle machine.
+const patience = 30 * time.Second
+
+// eventually tries until ok returns true; why explains a failure.
+func eventually(t *testing.T, what string, ok func() bool, why ...func() string) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
 	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within 30 s: %s", what)
+		select {
+		case <-tick.C:
+		case <-deadline:
+			for _, f := range why {
+				t.Log(f())
+			}
+			t.Fatalf("not within %s: %s", patience, what)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 

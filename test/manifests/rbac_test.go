@@ -6,7 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
@@ -74,16 +73,15 @@ func TestEachAccountHasExactlyItsRights(t *testing.T) {
 			}
 			everybody := rightsOf(t, "nobody-special")
 			for account, want := range accounts {
-				eventually(t, "the API server knows the roles of "+account, func() bool {
-					got := slices.DeleteFunc(rightsOf(t, account), func(right string) bool { return slices.Contains(everybody, right) })
-					return cmp.Equal(want, got, equateEmpty)
-				})
+				var got []string
+				eventually(t, "the rights of "+account+" are as listed", func() bool {
+					got = slices.DeleteFunc(rightsOf(t, account), func(right string) bool { return slices.Contains(everybody, right) })
+					return slices.Equal(want, got)
+				}, func() string { return "got " + strings.Join(got, ", ") })
 			}
 		})
 	}
 }
-
-var equateEmpty = cmp.Comparer(func(a, b []string) bool { return slices.Equal(a, b) })
 
 // as returns a client with a ServiceAccount's rights.
 func as(t *testing.T, account string) *kubernetes.Clientset {
