@@ -1,0 +1,46 @@
+package main
+
+import (
+	"io"
+	"strings"
+	"testing"
+)
+
+func TestServeFlags(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, args, want string }{
+		{"nothing is given", "", "--config must be given"},
+		{"everything that is missing is named", "", "--data-dir must be given"},
+		{"no certificate is given", "--config=c --data-dir=d", "no serving certificate is given"},
+		{"a certificate without its key", "--config=c --data-dir=d --tls-cert=x", "must be given together"},
+		{"two sources of certificates", "--config=c --data-dir=d --tls-cert=x --tls-key=y --self-managed-certs", "exclude"},
+		{"an unknown log level", "--config=c --data-dir=d --tls-cert=x --tls-key=y --log-level=loud", "--log-level"},
+		{"a negative delay", "--config=c --data-dir=d --tls-cert=x --tls-key=y --shutdown-delay=-1s", "must not be negative"},
+		{"an argument", "--config=c --data-dir=d --tls-cert=x --tls-key=y extra", "unknown command"},
+		{"a certificate that does not exist", "--config=c --data-dir=d --tls-cert=/does/not/exist --tls-key=/does/not/exist", "no such file"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			cmd := newCommand()
+			cmd.SetArgs(append([]string{"serve"}, strings.Fields(tt.args)...))
+			cmd.SetOut(io.Discard)
+			err := cmd.ExecuteContext(t.Context())
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestHelpHasExamples(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}} {
+		var out strings.Builder
+		cmd := newCommand()
+		cmd.SetArgs(args)
+		cmd.SetOut(&out)
+		if err := cmd.ExecuteContext(t.Context()); err != nil || !strings.Contains(out.String(), "Examples:\n") {
+			t.Errorf("%q: %v\n%s", args, err, out.String())
+		}
+	}
+}
