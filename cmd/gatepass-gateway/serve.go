@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
@@ -51,7 +52,7 @@ func serve(ctx context.Context, f *flags) (err error) {
 	}
 	states := state.New(state.Options{Cluster: f.cluster, Keys: store, ObserveReview: measures.review})
 	defer states.Close()
-	server, err := f.server(log, measures, states, certificates, records)
+	server, err := f.server(ctx, log, measures, states, certificates, records)
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func serve(ctx context.Context, f *flags) (err error) {
 }
 
 // server opens the listeners, so that an address that is taken ends the start.
-func (f *flags) server(log *slog.Logger, m *measures, states *state.Store, certificates certificateSource, records *audit.Log) (*gateway.Server, error) {
+func (f *flags) server(ctx context.Context, log *slog.Logger, m *measures, states *state.Store, certificates certificateSource, records *audit.Log) (*gateway.Server, error) {
 	options := gateway.ServerOptions{
 		Certificates:  certificates,
 		Metrics:       promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}),
@@ -99,6 +100,7 @@ func (f *flags) server(log *slog.Logger, m *measures, states *state.Store, certi
 		return nil, err
 	}
 	options.API = api
+	var listen net.ListenConfig
 	for _, l := range []struct {
 		what, address string
 		listener      *net.Listener
@@ -110,7 +112,7 @@ func (f *flags) server(log *slog.Logger, m *measures, states *state.Store, certi
 		if l.address == "0" && l.what != "api" {
 			continue
 		}
-		if *l.listener, err = net.Listen("tcp", l.address); err != nil {
+		if *l.listener, err = listen.Listen(ctx, "tcp", l.address); err != nil {
 			return nil, fmt.Errorf("listen for %s: %w", l.what, err)
 		}
 		log.Info("listening", "for", l.what, "address", (*l.listener).Addr().String())
@@ -124,7 +126,7 @@ func openAuditLog(name string) (*audit.Log, func() error, error) {
 	if name == "-" {
 		return audit.NewLog(os.Stdout), func() error { return nil }, nil
 	}
-	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // the administrator names the file
 	if err != nil {
 		return nil, nil, fmt.Errorf("open the audit log: %w", err)
 	}
@@ -188,7 +190,7 @@ func newMeasures(certificates certificateSource) (*measures, error) {
 	var errs []error
 	for _, c := range []prometheus.Collector{
 		m.reviews, m.reloads, m.reloadGood, m.reloadTime, expiry,
-		prometheus.NewGoCollector(), prometheus.NewProcessCollector(prometheus.ProcessCollectorOpts{}),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		errs = append(errs, m.registry.Register(c))
 	}

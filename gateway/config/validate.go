@@ -3,6 +3,7 @@ package config
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -279,7 +280,7 @@ func checkBundle(bundle string) error {
 		count++
 	}
 	if count == 0 {
-		return fmt.Errorf("holds no PEM certificate")
+		return errors.New("holds no PEM certificate")
 	}
 	return nil
 }

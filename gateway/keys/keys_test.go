@@ -26,7 +26,11 @@ func openDir(t *testing.T, path string) *Dir {
 
 func equal(t *testing.T, a, b crypto.Signer) bool {
 	t.Helper()
-	return a.(*ecdsa.PrivateKey).Equal(b)
+	key, ok := a.(*ecdsa.PrivateKey)
+	if !ok {
+		t.Fatalf("the key is a %T", a)
+	}
+	return key.Equal(b)
 }
 
 func TestDirKeepsKeys(t *testing.T) {

@@ -61,8 +61,9 @@ func (r *Rejection) Public() string {
 		return "the API server does not accept the token for a review of itself; it needs the API server's audience"
 	case ReasonSelfForbidden:
 		return "the token's service account may not review tokens; bind it to the ClusterRole system:auth-delegator"
+	default:
+		return "the API server does not accept the token"
 	}
-	return "the API server does not accept the token"
 }
 
 // Failure says that the API server gave no verdict.
@@ -77,29 +78,27 @@ type Failure struct {
 // Error returns the reason and the detail.
 func (f *Failure) Error() string { return string(f.Reason) + ": " + f.Detail }
 
-// verdicts are the API server's explanations as they are written in
-// k8s.io/kubernetes/pkg/serviceaccount (claims.go, legacy.go, jwt.go). An
-// explanation that is not here still rejects the token, only with less help.
-var verdicts = [...]struct {
-	text   string
-	reason Reason
-}{
-	{"is invalid for the target audiences", ReasonAudience},
-	{"token has expired", ReasonExpired},
-	{"is not valid yet", ReasonNotYetValid},
-	{"is issued in the future", ReasonNotYetValid},
-	{"has been invalidated", ReasonRevoked},
-	{"has been deleted", ReasonRevoked},
-	{"\" not found", ReasonRevoked}, // of a service account that is gone for longer
-	{"does not match claim", ReasonRevoked},
-	{"ref claim (", ReasonRevoked},
-}
-
+// rejectionFor finds the reason in the API server's explanation, as it is
+// written in k8s.io/kubernetes/pkg/serviceaccount (claims.go, legacy.go, jwt.go).
+// An explanation that is not here still rejects the token, only with less help.
 func rejectionFor(explanation string) *Rejection {
 	lower := strings.ToLower(explanation)
-	for _, v := range verdicts {
-		if strings.Contains(lower, v.text) {
-			return &Rejection{Reason: v.reason, Detail: explanation}
+	for _, known := range [...]struct {
+		text   string
+		reason Reason
+	}{
+		{"is invalid for the target audiences", ReasonAudience},
+		{"token has expired", ReasonExpired},
+		{"is not valid yet", ReasonNotYetValid},
+		{"is issued in the future", ReasonNotYetValid},
+		{"has been invalidated", ReasonRevoked},
+		{"has been deleted", ReasonRevoked},
+		{"\" not found", ReasonRevoked}, // of a service account that is gone for longer
+		{"does not match claim", ReasonRevoked},
+		{"ref claim (", ReasonRevoked},
+	} {
+		if strings.Contains(lower, known.text) {
+			return &Rejection{Reason: known.reason, Detail: explanation}
 		}
 	}
 	return &Rejection{Reason: ReasonUnknown, Detail: explanation}

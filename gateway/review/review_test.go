@@ -86,7 +86,9 @@ func TestReviewFailures(t *testing.T) {
 		{"a reviewer without rights", answers(403, `{"message":"forbidden"}`), ReasonReviewerForbidden, 0},
 		{"a reviewer that is not known", answers(401, ""), ReasonReviewerUnauthorized, 0},
 		{"no such path", answers(404, "404 page not found"), ReasonMalformed, 0},
-		{"a redirect", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "https://other.invalid/", 307) }, ReasonMalformed, 0},
+		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://other.invalid/", http.StatusTemporaryRedirect)
+		}, ReasonMalformed, 0},
 		{"an answer that is not JSON", answers(201, "hello"), ReasonMalformed, 0},
 		{"an answer of another kind", answers(201, `{"kind":"Pod","status":{"authenticated":true,"user":{"username":"u"}}}`), ReasonMalformed, 0},
 		{"an answer that says authenticated twice", answers(201, `{"kind":"TokenReview","status":{"authenticated":false,"authenticated":true,"user":{"username":"u"}}}`), ReasonMalformed, 0},

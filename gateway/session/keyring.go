@@ -21,7 +21,9 @@ const JWKSPath = "/.well-known/jwks.json"
 const DiscoveryPath = "/.well-known/openid-configuration"
 
 // signatureAlgorithms are all that a session can be signed with.
-var signatureAlgorithms = []jose.SignatureAlgorithm{jose.ES256, jose.RS256}
+func signatureAlgorithms() []jose.SignatureAlgorithm {
+	return []jose.SignatureAlgorithm{jose.ES256, jose.RS256}
+}
 
 // minRSABits is the least that RFC 7518, section 3.3, allows.
 const minRSABits = 2048

@@ -111,7 +111,7 @@ func (r *Keyring) Verify(token string, now time.Time) (*Claims, error) {
 	if len(token) > MaxLength {
 		return nil, ErrMalformed
 	}
-	parsed, err := jose.ParseSignedCompact(token, signatureAlgorithms)
+	parsed, err := jose.ParseSignedCompact(token, signatureAlgorithms())
 	if err != nil || len(parsed.Signatures) != 1 {
 		return nil, ErrMalformed
 	}

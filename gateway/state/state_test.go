@@ -1,6 +1,7 @@
 package state
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"errors"
@@ -130,7 +131,7 @@ func TestApply(t *testing.T) {
 	if _, ok := store.State().AuthConfig("c"); ok {
 		t.Error("an auth config that was removed is still there")
 	}
-	if string(store.State().Sessions().JWKS()) != string(first.Sessions().JWKS()) {
+	if !bytes.Equal(store.State().Sessions().JWKS(), first.Sessions().JWKS()) {
 		t.Error("the signing key changed with the configuration")
 	}
 }

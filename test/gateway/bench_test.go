@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -176,7 +177,7 @@ func sendReview(client *http.Client, credential, token string) error {
 	}
 	err := exchange(client, strings.TrimSuffix(shared.Host(), "/")+"/apis/authentication.k8s.io/v1/tokenreviews", credential, body, &review)
 	if err == nil && !review.Status.Authenticated {
-		return fmt.Errorf("not authenticated")
+		return errors.New("not authenticated")
 	}
 	return err
 }
@@ -188,7 +189,7 @@ func sendLogin(g *gatewayProcess, id, config, token string) error {
 	}
 	err := exchange(g.client, issuer+"/auth", "", body, &login)
 	if err == nil && login.Token == "" {
-		return fmt.Errorf("no session")
+		return errors.New("no session")
 	}
 	return err
 }

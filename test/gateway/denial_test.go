@@ -45,7 +45,11 @@ func apiServerKey(t *testing.T) crypto.Signer {
 	if key, err := x509.ParseECPrivateKey(block.Bytes); err == nil {
 		return key
 	}
-	return must(x509.ParsePKCS8PrivateKey(block.Bytes))(t).(crypto.Signer)
+	key, ok := must(x509.ParsePKCS8PrivateKey(block.Bytes))(t).(crypto.Signer)
+	if !ok {
+		t.Fatal("the API server's signing key can't sign")
+	}
+	return key
 }
 
 // resign changes claims of a token and signs it again.

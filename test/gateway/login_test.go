@@ -92,7 +92,7 @@ func TestBoundRules(t *testing.T) {
 	ns := namespace(t)
 	pod(t, ns, "mypod1", "web")
 	var c configFile
-	const any = "boundNamespaces: []"
+	const anybody = "boundNamespaces: []"
 	type row struct {
 		name          string
 		method        string
@@ -116,25 +116,25 @@ func TestBoundRules(t *testing.T) {
 			reason: "pod_name_not_bound", words: "unauthorized: bound pod names mismatch"},
 		{name: "pods are bound and the token has none", method: kubernetes(`boundPodNames: ["*"]`), token: unbound,
 			reason: "token_not_pod_bound", words: "unauthorized: bound pod names mismatch: the token is not bound to a pod"},
-		{name: "no pod is bound and the token has none", method: kubernetes(any), token: unbound},
+		{name: "no pod is bound and the token has none", method: kubernetes(anybody), token: unbound},
 		{name: "the service account is bound", method: kubernetes("boundServiceAccountNames: [web]"), token: bound},
 		{name: "any service account is bound", method: kubernetes(`boundServiceAccountNames: ["*"]`), token: bound},
 		{name: "another service account is bound", method: kubernetes("boundServiceAccountNames: [db]"), token: bound,
 			reason: "service_account_not_bound", words: "unauthorized: bound service accounts mismatch"},
-		{name: "the token is for another audience", method: kubernetes(any), token: other,
+		{name: "the token is for another audience", method: kubernetes(anybody), token: other,
 			reason: "token_audience", words: "failed to validate token: the token is meant for another audience"},
-		{name: "the token is for the API server", method: kubernetes(any),
+		{name: "the token is for the API server", method: kubernetes(anybody),
 			token:  cluster.TokenRequest{Namespace: ns, ServiceAccount: "web", Pod: "mypod1"},
 			reason: "token_audience", words: "failed to validate token: the token is meant for another audience"},
 		{name: "no audience is asked for and the token is for another", method: "    kubernetes: {}", token: bound,
 			reason: "token_audience", words: "failed to validate token: the token is meant for another audience"},
-		{name: "the client's address is bound", method: "    boundIPs: [127.0.0.0/8]\n" + kubernetes(any), token: bound},
-		{name: "another address is bound", method: "    boundIPs: [10.0.0.0/8]\n" + kubernetes(any), token: bound,
+		{name: "the client's address is bound", method: "    boundIPs: [127.0.0.0/8]\n" + kubernetes(anybody), token: bound},
+		{name: "another address is bound", method: "    boundIPs: [10.0.0.0/8]\n" + kubernetes(anybody), token: bound,
 			reason: "client_address_not_bound", words: "unauthorized: bound ips mismatch"},
-		{name: "another address is bound and the client claims it", method: "    boundIPs: [10.0.0.0/8]\n" + kubernetes(any), token: bound,
+		{name: "another address is bound and the client claims it", method: "    boundIPs: [10.0.0.0/8]\n" + kubernetes(anybody), token: bound,
 			header: "10.0.0.1", reason: "client_address_not_bound", words: "unauthorized: bound ips mismatch"},
-		{name: "the method has not expired", method: "    accessExpires: \"2100-01-01T00:00:00Z\"\n" + kubernetes(any), token: bound},
-		{name: "the method has expired", method: "    accessExpires: \"2020-01-01T00:00:00Z\"\n" + kubernetes(any), token: bound,
+		{name: "the method has not expired", method: "    accessExpires: \"2100-01-01T00:00:00Z\"\n" + kubernetes(anybody), token: bound},
+		{name: "the method has expired", method: "    accessExpires: \"2020-01-01T00:00:00Z\"\n" + kubernetes(anybody), token: bound,
 			reason: "access_expired", words: "unauthorized: the auth method's access expired"},
 	}
 	for i := range rows {

@@ -1,0 +1,164 @@
+package gateway
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/gateway/audit"
+	"github.com/gatepass/gatepass/gateway/review"
+)
+
+func TestLoginRefuses(t *testing.T) {
+	t.Parallel()
+	base64Of := func(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }
+	long := "aGVhZA." + strings.Repeat("A", maxToken) + ".c2ln"
+	for _, tt := range []struct {
+		name, body   string
+		status       int
+		text, reason string
+	}{
+		{"no body", "", 400, "not a JSON object", "bad_request"},
+		{"a body that is not JSON", "access-id=x", 400, "not a JSON object", "bad_request"},
+		{"a list", "[]", 400, "not a JSON object", "bad_request"},
+		{"two objects", "{}{}", 400, "not a JSON object", "bad_request"},
+		{"an object that breaks off", `{"access-id":"`, 400, "not a JSON object", "bad_request"},
+		{"a number for text", `{"access-id":1}`, 400, "field /access-id of the request body can't be a JSON number", "bad_request"},
+		{"an object for the token", `{"k8s-service-account-token":{}}`, 400, "can't be a JSON {", "bad_request"},
+		{"a field given twice", `{"access-type":"k8s","access-type":"k8s"}`, 400, "not a JSON object", "bad_request"},
+		{"text that is not UTF-8", "{\"access-id\":\"\xff\"}", 400, "not a JSON object", "bad_request"},
+		{"deep nesting", strings.Repeat(`{"a":`, 20000), 400, "not a JSON object", "bad_request"},
+		{"null", "null", 400, "access type [] is not supported", "access_type_not_supported"},
+		{"an empty access key", `{"access-type":"access_key","access-id":"` + accessID + `","access-key":""}`, 400, "access type [access_key] is not supported", "access_type_not_supported"},
+		{"an access type in another case", strings.Replace(loginBody(aToken), `"k8s"`, `"K8S"`, 1), 400, "access type [K8S] is not supported", "access_type_not_supported"},
+		{"an unknown auth config", strings.Replace(loginBody(aToken), "k8s-conf", "x", 1), 401, "k8s auth name [x] not found", "auth_config_not_found"},
+		{"an unknown access id", strings.Replace(loginBody(aToken), accessID, "p-x", 1), 401, "access id [p-x] does not belong to k8s auth name [k8s-conf]", "access_id_mismatch"},
+		{"a long access id is shortened", strings.Replace(loginBody(aToken), accessID, strings.Repeat("x", 1000), 1), 401, strings.Repeat("x", 128) + "…]", "access_id_mismatch"},
+		{"no token", loginBody(""), 400, "k8s-service-account-token is missing", "token_missing"},
+		{"a token of white space", loginBody(` \n\t `), 400, "k8s-service-account-token is missing", "token_missing"},
+		{"a token that is neither", loginBody("???"), 401, "neither a JWT nor base64", "token_malformed"},
+		{"base64 of something else", loginBody(base64Of("hello")), 401, "not a JWT", "token_malformed"},
+		{"base64 of nothing", loginBody(base64Of("  ")), 401, "not a JWT", "token_malformed"},
+		{"a JWT that is too long", loginBody(long), 401, "too large", "token_too_large"},
+		{"base64 of a JWT that is too long", loginBody(base64Of(long)), 401, "too large", "token_too_large"},
+		{"a token with JSON in it", loginBody(`a.b\",\"x\":\".c`), 401, "not a JWT", "token_malformed"},
+		{"a token that the API server refuses", loginBody(aToken), 401, "failed to validate token: the API server does not accept the token", "token_not_accepted"},
+		{"the same in base64, with white space", loginBody(` ` + base64Of("\n"+aToken+"\n") + `\n`), 401, "failed to validate token: the API server does not accept the token", "token_not_accepted"},
+		{"unknown fields are ignored", strings.Replace(loginBody(aToken), "{", `{"json":true,"debug":false,"gcp-audience":"x","uid-token":null,"nested":{"a":[1]},`, 1), 401, "does not accept", "token_not_accepted"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			g, kept := newGateway(t, &fixedState{reviewer: reviewerFunc(rejecting)}, nil)
+			res, text := serve(t, g, http.MethodPost, "/auth", tt.body)
+			if res.StatusCode != tt.status || !strings.Contains(text, tt.text) {
+				t.Errorf("%d %s, want %d %q", res.StatusCode, text, tt.status, tt.text)
+			}
+			record := kept.last(t)
+			if record["result"] != "denied" || record["reason"] != tt.reason || record["client"] != "192.0.2.1" {
+				t.Errorf("audit log %v, want reason %q", record, tt.reason)
+			}
+			if got := count(t, g.metrics.logins.WithLabelValues("denied", tt.reason)); got != 1 {
+				t.Errorf("counted %v times", got)
+			}
+		})
+	}
+}
+
+func TestLoginFailures(t *testing.T) {
+	t.Parallel()
+	failure := func(reason review.Reason, wait time.Duration) reviewerFunc {
+		return func(context.Context) error {
+			return &review.Failure{Reason: reason, Detail: "inner detail", RetryAfter: wait}
+		}
+	}
+	for _, tt := range []struct {
+		name         string
+		reviewer     reviewerFunc
+		status       int
+		retry        string
+		text, reason string
+	}{
+		{"an API server that can't be reached", failure(review.ReasonUnreachable, 0), 503, "2", "can't reach the Kubernetes API server", "api_server_unreachable"},
+		{"an API server that asks for time", failure(review.ReasonThrottled, 9*time.Second), 503, "9", "can't review it at the moment", "api_server_throttled"},
+		{"an API server that fails", failure(review.ReasonServerError, 0), 503, "2", "can't review it at the moment", "api_server_error"},
+		{"a reviewer that may not", failure(review.ReasonReviewerForbidden, 0), 503, "10", "its administrator finds the reason", "reviewer_forbidden"},
+		{"a defect", func(context.Context) error { return errors.New("inner detail") }, 500, "", "internal error", "internal_error"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			g, kept := newGateway(t, &fixedState{reviewer: tt.reviewer}, nil)
+			res, text := serve(t, g, http.MethodPost, "/auth", loginBody(aToken))
+			if res.StatusCode != tt.status || res.Header.Get("Retry-After") != tt.retry || !strings.Contains(text, tt.text) {
+				t.Errorf("%d, Retry-After %q, %s", res.StatusCode, res.Header.Get("Retry-After"), text)
+			}
+			if strings.Contains(text, "inner detail") {
+				t.Error("the caller reads the detail")
+			}
+			if record := kept.last(t); record["result"] != "failed" || record["reason"] != tt.reason || record["detail"] != "inner detail" {
+				t.Errorf("audit log %v", record)
+			}
+		})
+	}
+	t.Run("a panic is answered and counted", func(t *testing.T) {
+		t.Parallel()
+		g, _ := newGateway(t, &fixedState{reviewer: reviewerFunc(func(context.Context) error { panic("secret") })}, nil)
+		res, text := serve(t, g, http.MethodPost, "/auth", loginBody(aToken))
+		if res.StatusCode != http.StatusInternalServerError || strings.Contains(text, "secret") || count(t, g.metrics.panics) != 1 {
+			t.Errorf("%d %s", res.StatusCode, text)
+		}
+		if n := len(g.limit.slots); n != 0 {
+			t.Errorf("%d turns are lost", n)
+		}
+	})
+	t.Run("a login that can't be recorded is refused", func(t *testing.T) {
+		t.Parallel()
+		g, _ := newGateway(t, &fixedState{reviewer: reviewerFunc(rejecting)}, func(o *Options) { o.Audit = noAudit{} })
+		res, text := serve(t, g, http.MethodPost, "/auth", loginBody(aToken))
+		if res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "can't record logins") {
+			t.Errorf("%d %s", res.StatusCode, text)
+		}
+	})
+	t.Run("without a configuration there is no login", func(t *testing.T) {
+		t.Parallel()
+		g, _ := newGateway(t, &fixedState{}, func(o *Options) {
+			o.State = func() State { return nil }
+			o.Ready = func() error { return errors.New("no valid configuration yet") }
+		})
+		for path, method := range map[string]string{"/auth": "POST", "/.well-known/jwks.json": "GET", "/readyz": "GET"} {
+			if res, text := serve(t, g, method, path, "{}"); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "configuration") {
+				t.Errorf("%s: %d %s", path, res.StatusCode, text)
+			}
+		}
+	})
+}
+
+type noAudit struct{}
+
+func (noAudit) Write(*audit.Event) error { return errors.New("disk full") }
+
+func FuzzAuth(f *testing.F) {
+	g, kept := newGateway(f, &fixedState{reviewer: reviewerFunc(rejecting)}, nil)
+	f.Add([]byte(loginBody(aToken)))
+	f.Add([]byte(loginBody(base64.StdEncoding.EncodeToString([]byte(aToken)))))
+	f.Add([]byte(`{"access-type":"k8s","k8s-service-account-token":"` + strings.Repeat("A", maxToken+1) + `"}`))
+	f.Add([]byte(`{"access-id":"\ud800","access-type":"\u0000"}`))
+	f.Add([]byte("{"))
+	f.Add([]byte(nil))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		res, text := serve(t, g, http.MethodPost, "/auth", string(body))
+		switch res.StatusCode {
+		case http.StatusBadRequest, http.StatusUnauthorized:
+		case http.StatusRequestEntityTooLarge:
+			return
+		default:
+			t.Errorf("%d %s", res.StatusCode, text)
+		}
+		if record := kept.last(t); record["result"] != "denied" || record["reason"] == "" {
+			t.Errorf("audit log %v", record)
+		}
+	})
+}
