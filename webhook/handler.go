@@ -161,7 +161,7 @@ func (h *handler) decide(request *reviewRequest) answer {
 			Result: injector.Skipped, Reason: reasonNotCreation,
 			Warnings: []string{"Gatepass acts on the creation of pods only; narrow the rules of the webhook configuration to CREATE of pods"},
 		}}
-	case request.Kind != podKind:
+	case !request.Kind.isPod():
 		return refuse(http.StatusBadRequest, reasonNotAPod, "the object is a %s, but Gatepass injects into pods only; narrow the rules of the webhook configuration to pods", clip(request.Kind.String()))
 	case len(request.Object) == 0 || request.Object.Kind() == 'n':
 		return refuse(http.StatusBadRequest, reasonBadRequest, "the AdmissionReview's request has no object")

@@ -130,11 +130,11 @@ func (p *profiles) parse() (*profile.Set, error) {
 
 func (p *profiles) complain() {
 	p.complaint = time.Now()
-	state := "the last good configuration stays in use"
 	if p.injector.Load() == nil {
-		state = "there is no configuration yet, so every pod that asks for a session is refused"
+		p.log.Error("the configuration is broken and there was none before: every pod that asks for a session is refused", "file", p.file, "error", p.failure)
+		return
 	}
-	p.log.Error("the configuration is broken: "+state, "file", p.file, "error", p.failure)
+	p.log.Error("the configuration is broken: the last good configuration stays in use", "file", p.file, "error", p.failure)
 }
 
 func readBounded(name string) ([]byte, error) {

@@ -49,7 +49,8 @@ func (k objectKind) String() string {
 	return k.Group + "/" + k.Version + " " + k.Kind
 }
 
-var podKind = objectKind{Version: "v1", Kind: "Pod"}
+// isPod reports whether it is the core v1 Pod.
+func (k objectKind) isPod() bool { return k == objectKind{Version: "v1", Kind: "Pod"} }
 
 // decodeReview reads a request. Its errors are for whoever calls the webhook
 // and is not an API server, or for an administrator whose webhook
@@ -146,7 +147,7 @@ func appendResponse(b []byte, uid string, a *answer) []byte {
 // appendText writes a JSON string; bytes that are not UTF-8 can't come out of
 // the decoders here, and would be replaced.
 func appendText(b []byte, s string) []byte {
-	b, _ = jsontext.AppendQuote(b, s) //nolint:errcheck // see above
+	b, _ = jsontext.AppendQuote(b, s)
 	return b
 }
 
