@@ -180,7 +180,7 @@ func TestAPodThatCantBeRightIsRefusedWithTheFix(t *testing.T) {
 	}{
 		{"a misspelt key", map[string]string{"gatepass.dev/injct": "true"}, "annotation gatepass.dev/injct is not known; did you mean gatepass.dev/inject?"},
 		{"a misspelt value", map[string]string{"gatepass.dev/inject": "ture"}, `"ture" is neither true nor false`},
-		{"an unknown profile", map[string]string{"gatepass.dev/inject": "true", "gatepass.dev/profile": "defualt"}, "did you mean default?"},
+		{"an unknown profile", map[string]string{"gatepass.dev/inject": "true", "gatepass.dev/profile": "defauld"}, "did you mean default?"},
 		{"an unknown container", map[string]string{"gatepass.dev/inject": "true", "gatepass.dev/containers": "ap"}, "did you mean app?"},
 		{"a setting without the wish", map[string]string{"gatepass.dev/mode": "init"}, `add the annotation gatepass.dev/inject: "true"`},
 		{"two mistakes", map[string]string{"gatepass.dev/inject": "true", "gatepass.dev/mode": "x", "gatepass.dev/timeout": "y"}, "2 problems"},
@@ -286,6 +286,7 @@ func TestDecisionsAreInTheAuditLog(t *testing.T) {
 	}
 	for name, want := range map[string]map[string]string{
 		"audited-injected": {"result": "injected", "reason": "injected", "profile": "default", "mode": "init"},
+		"audited-denied":   {"result": "denied", "reason": "unknown-key"},
 	} {
 		eventually(t, "the audit log to tell of "+name, func() bool { return auditOf(t, name) != nil })
 		got := auditOf(t, name)
