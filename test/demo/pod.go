@@ -3,16 +3,18 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
 	"strings"
 
-	"github.com/pmezard/go-difflib/difflib"
+	"github.com/rogpeppe/go-internal/diff"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/gatepass/gatepass/injector"
+	"github.com/gatepass/gatepass/injector/workload"
 	"github.com/gatepass/gatepass/test/cluster"
 )
 
@@ -45,16 +47,11 @@ func (s *story) createPod(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	diff, err := difflib.GetUnifiedDiffString(difflib.UnifiedDiff{
-		A: difflib.SplitLines(before), B: difflib.SplitLines(after),
-		FromFile: "pod as written", ToFile: "pod as admitted", Context: 2,
-	})
-	if err != nil {
-		return err
-	}
+	// The first line of the library's diff repeats the next two.
+	_, changes, _ := bytes.Cut(diff.Diff("pod as written", before, "pod as admitted", after), []byte("\n"))
 	s.say("kubectl create: pod %s/%s is admitted, with these additions by the webhook.", podNamespace, s.pod.Name)
 	s.say("(The namespace enforces the restricted Pod Security Standard; they fulfil it.)")
-	s.diff(strings.TrimRight(diff, " \n"))
+	s.diff(strings.TrimRight(string(changes), " \n"))
 	return checkInjected(s.pod)
 }
 
@@ -106,7 +103,7 @@ func (s *story) plainPod(ctx context.Context, manifest []byte) (*corev1.Pod, err
 
 // podYAML leaves out what differs between any two pods, and all but the
 // beginning of certificates.
-func podYAML(pod *corev1.Pod) (string, error) {
+func podYAML(pod *corev1.Pod) ([]byte, error) {
 	p := pod.DeepCopy()
 	p.UID, p.ResourceVersion, p.Generation, p.ManagedFields = "", "", 0, nil
 	p.CreationTimestamp.Reset()
@@ -117,11 +114,15 @@ func podYAML(pod *corev1.Pod) (string, error) {
 			e.Value = shortPEM(e.Value)
 		}
 	}
-	text, err := yaml.Marshal(p)
+	raw, err := json.Marshal(p)
 	if err != nil {
-		return "", fmt.Errorf("write pod %s as YAML: %w", p.Name, err)
+		return nil, fmt.Errorf("write pod %s: %w", p.Name, err)
 	}
-	return string(bytes.ReplaceAll(text, []byte("status: {}\n"), nil)), nil
+	text, err := workload.YAML(raw)
+	if err != nil {
+		return nil, fmt.Errorf("write pod %s: %w", p.Name, err)
+	}
+	return bytes.ReplaceAll(text, []byte("status: {}\n"), nil), nil
 }
 
 // shortPEM keeps a certificate from filling the screen.
