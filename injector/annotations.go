@@ -49,10 +49,12 @@ type settings struct {
 	image      string
 	pullPolicy string
 	resources  profile.Resources
-	user       *int64
-	group      *int64
-	audience   string
-	expiration int64
+	// resourcesGiven is set when the pod has a say in resources.
+	resourcesGiven bool
+	user           *int64
+	group          *int64
+	audience       string
+	expiration     int64
 
 	mountPath string
 	tokenFile string
@@ -121,13 +123,13 @@ func Annotations() []Annotation {
 		{Name: "agent-image", Value: "image", Meaning: "the agent's image",
 			apply: func(s *settings, v string) error { s.image = v; return profile.CheckImage(v) }},
 		{Name: "agent-requests-cpu", Value: "quantity", Meaning: "the agent's request for CPU",
-			apply: func(s *settings, v string) error { return applyQuantity(&s.resources.Requests.CPU, v) }},
+			apply: func(s *settings, v string) error { return applyQuantity(s, &s.resources.Requests.CPU, v) }},
 		{Name: "agent-requests-memory", Value: "quantity", Meaning: "the agent's request for memory",
-			apply: func(s *settings, v string) error { return applyQuantity(&s.resources.Requests.Memory, v) }},
+			apply: func(s *settings, v string) error { return applyQuantity(s, &s.resources.Requests.Memory, v) }},
 		{Name: "agent-limits-cpu", Value: "quantity", Meaning: "the agent's limit of CPU",
-			apply: func(s *settings, v string) error { return applyQuantity(&s.resources.Limits.CPU, v) }},
+			apply: func(s *settings, v string) error { return applyQuantity(s, &s.resources.Limits.CPU, v) }},
 		{Name: "agent-limits-memory", Value: "quantity", Meaning: "the agent's limit of memory",
-			apply: func(s *settings, v string) error { return applyQuantity(&s.resources.Limits.Memory, v) }},
+			apply: func(s *settings, v string) error { return applyQuantity(s, &s.resources.Limits.Memory, v) }},
 		{Name: "agent-run-as-user", Value: "user id", Meaning: "whom the agent runs as",
 			apply: func(s *settings, v string) error { return applyID(&s.user, v) }},
 		{Name: "agent-run-as-group", Value: "group id", Meaning: "the agent's group",
@@ -149,12 +151,14 @@ func checkName(v string) error {
 
 func applyContainers(s *settings, v string) error {
 	names := []string{}
+	seen := map[string]bool{}
 	for name := range strings.SplitSeq(v, ",") {
 		name = strings.TrimSpace(name)
 		if name == "" {
 			return fmt.Errorf("%q has an empty entry; give container names separated by single commas, or remove the annotation for all containers", v)
 		}
-		if !slices.Contains(names, name) {
+		if !seen[name] {
+			seen[name] = true
 			names = append(names, name)
 		}
 	}
@@ -235,11 +239,11 @@ func applyExpiration(s *settings, v string) error {
 	return profile.CheckExpiration(n)
 }
 
-func applyQuantity(target *string, v string) error {
+func applyQuantity(s *settings, target *string, v string) error {
 	if v == "" {
 		return errors.New("is empty; use for example 10m or 16Mi, or remove the annotation")
 	}
-	*target = v
+	*target, s.resourcesGiven = v, true
 	return profile.CheckQuantity(v)
 }
 

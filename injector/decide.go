@@ -81,6 +81,7 @@ func (i *Injector) inject(pod *podView, names []string, d *Decision) {
 		d.denied()
 		return
 	}
+	s.fitResources(pod, d)
 	get := readers(pod, s, d)
 	injected := present(pod, s, d)
 	checkIdentityMounts(pod, d)

@@ -60,7 +60,7 @@ type Problem struct {
 type Decision struct {
 	Result Result
 	Reason Reason
-	// Problems are the causes of a denial, all of them.
+	// Problems are the causes of a denial, the first maxProblems of them.
 	Problems []Problem
 	// Warnings are for the person who created the pod.
 	Warnings []string
@@ -73,7 +73,19 @@ type Decision struct {
 	// Profile and Mode are set for pods that asked for a session.
 	Profile string
 	Mode    string
+
+	// more counts the problems that found no place.
+	more int
 }
+
+// A pod may hold a quarter of a megabyte of annotations and thousands of
+// containers. What is said about it must stay readable, and fit into an event
+// (1024 bytes of message, k8s.io/kubernetes/pkg/apis/core/validation/events.go,
+// for one problem).
+const (
+	maxProblems = 16
+	maxText     = 1000
+)
 
 // Allowed reports whether the pod may be created.
 func (d *Decision) Allowed() bool { return d.Result != Denied }
@@ -87,19 +99,39 @@ func (d *Decision) Message() string {
 		return d.Problems[0].Text
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d problems", len(d.Problems))
+	fmt.Fprintf(&b, "%d problems", len(d.Problems)+d.more)
 	for i, p := range d.Problems {
 		fmt.Fprintf(&b, "; (%d) %s", i+1, p.Text)
+	}
+	if d.more > 0 {
+		fmt.Fprintf(&b, "; and %d more", d.more)
 	}
 	return b.String()
 }
 
 func (d *Decision) deny(reason Reason, format string, args ...any) {
-	d.Problems = append(d.Problems, Problem{reason, fmt.Sprintf(format, args...)})
+	if d.full() {
+		d.more++
+		return
+	}
+	d.Problems = append(d.Problems, Problem{reason, clip(fmt.Sprintf(format, args...))})
+}
+
+// full reports whether there is no place for a problem.
+func (d *Decision) full() bool { return len(d.Problems) >= maxProblems }
+
+// clip cuts a text in its middle: its beginning names the key, and its end
+// the fix.
+func clip(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	const half = (maxText - len("…")) / 2
+	return strings.ToValidUTF8(text[:half], "") + "…" + strings.ToValidUTF8(text[len(text)-half:], "")
 }
 
 func (d *Decision) warn(format string, args ...any) {
-	d.Warnings = append(d.Warnings, fmt.Sprintf(format, args...))
+	d.Warnings = append(d.Warnings, clip(fmt.Sprintf(format, args...)))
 }
 
 // denied closes the decision if anything was found wrong. The first problem's

@@ -1,6 +1,7 @@
 package injector
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -14,11 +15,17 @@ func readers(pod *podView, s *settings, d *Decision) []container {
 		return all
 	}
 	names := make([]string, len(all))
+	missing := make(map[string]bool, len(s.containers))
+	for _, name := range s.containers {
+		missing[name] = true
+	}
+	listed := maps.Clone(missing)
 	for i, c := range all {
 		names[i] = c.Name
+		delete(missing, c.Name)
 	}
 	for _, name := range s.containers {
-		if slices.Contains(names, name) {
+		if !missing[name] || d.full() {
 			continue
 		}
 		hint := ""
@@ -27,7 +34,7 @@ func readers(pod *podView, s *settings, d *Decision) []container {
 		}
 		d.deny(ReasonUnknownContainer, "annotation %scontainers: the pod has no container %q; %sit has: %s", Prefix, name, hint, strings.Join(names, ", "))
 	}
-	return slices.DeleteFunc(all, func(c container) bool { return !slices.Contains(s.containers, c.Name) })
+	return slices.DeleteFunc(all, func(c container) bool { return !listed[c.Name] })
 }
 
 // present reports whether the pod has its agent already, judged by what is

@@ -1,6 +1,7 @@
 package injector
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/go-json-experiment/json"
@@ -27,6 +28,7 @@ type specView struct {
 	HostNetwork     bool              `json:"hostNetwork"`
 	DNSPolicy       string            `json:"dnsPolicy"`
 	SecurityContext *securityView     `json:"securityContext"`
+	Resources       *struct{}         `json:"resources"`
 	Volumes         []volumeView      `json:"volumes"`
 	InitContainers  []containerView   `json:"initContainers"`
 	Containers      []containerView   `json:"containers"`
@@ -56,10 +58,11 @@ type volumeView struct {
 }
 
 type containerView struct {
-	Name            string        `json:"name"`
-	Env             ownEnv        `json:"env"`
-	VolumeMounts    []mountView   `json:"volumeMounts"`
-	SecurityContext *securityView `json:"securityContext"`
+	Name            string         `json:"name"`
+	Env             ownEnv         `json:"env"`
+	VolumeMounts    []mountView    `json:"volumeMounts"`
+	SecurityContext *securityView  `json:"securityContext"`
+	Resources       *resourcesView `json:"resources"`
 }
 
 type envView struct {
@@ -77,7 +80,12 @@ type mountView struct {
 // repeat, as for the API server itself.
 func decodePod(raw []byte) (*podView, error) {
 	pod := new(podView)
-	if err := json.Unmarshal(raw, pod); err != nil {
+	err := json.Unmarshal(raw, pod)
+	// The library's text may quote the value, and with it a secret.
+	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {
+		return nil, fmt.Errorf("the object is not a pod that can be read: there is a JSON %s at %s", semantic.JSONKind, semantic.JSONPointer)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("the object is not a pod that can be read: %w", err)
 	}
 	return pod, nil

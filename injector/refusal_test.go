@@ -204,3 +204,34 @@ func TestForgedAgents(t *testing.T) {
 		})
 	}
 }
+
+func TestRefusalsStayShort(t *testing.T) {
+	i := injector.New(profiles(t))
+	long := i.Decide(podYAML(t, annotated(`gatepass.dev/mode: "`+strings.Repeat("ü", 50_000)+`"`), ""))
+	if m := long.Message(); len(m) > 1000 || !strings.HasPrefix(m, "annotation gatepass.dev/mode: ") || !strings.HasSuffix(m, "is not a mode; use init or sidecar") {
+		t.Errorf("want key and fix of a long value kept, got %d bytes: %s", len(m), m)
+	}
+	var keys []string
+	for n := range 3000 {
+		keys = append(keys, `gatepass.dev/x`+strings.Repeat("y", n%40)+strings.Repeat("z", n/40)+`: ""`)
+	}
+	many := i.Decide(podYAML(t, annotated(keys...), ""))
+	if m := many.Message(); len(many.Problems) != 16 || !strings.HasPrefix(m, "3000 problems; (1) ") || !strings.HasSuffix(m, "; and 2984 more") {
+		t.Errorf("want 16 of 3000 problems, got %d: %.60s", len(many.Problems), m)
+	}
+	var names []string
+	for n := range 20_000 {
+		names = append(names, "x"+strings.Repeat("a", n%5)+strings.Repeat("b", n/5%63))
+	}
+	list := i.Decide(podYAML(t, annotated(`gatepass.dev/containers: "app,`+strings.Join(names[1:], ",")+`"`), ""))
+	if len(list.Problems) != 16 || list.Reason != injector.ReasonUnknownContainer {
+		t.Errorf("want 16 unknown containers, got %d for %s", len(list.Problems), list.Reason)
+	}
+}
+
+func TestAnUnreadablePodIsNotQuoted(t *testing.T) {
+	d := injector.New(profiles(t)).Decide([]byte(`{"spec":{"containers":[{"env":[{"name":"GATEPASS_X","value":{"password":"hunter2"}}]}]}}`))
+	if d.Reason != injector.ReasonMalformedPod || strings.Contains(d.Message(), "hunter2") {
+		t.Errorf("want a refusal without the value, got %q", d.Message())
+	}
+}

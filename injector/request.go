@@ -64,6 +64,10 @@ func optIn(m map[string]string, kind string, d *Decision) (value, present bool) 
 }
 
 func (i *Injector) denyUnknown(d *Decision, kind, name string) {
+	if d.full() {
+		d.more++
+		return
+	}
 	if guess := nearest(strings.ToLower(name), i.names); guess != "" {
 		d.deny(ReasonUnknownKey, "%s %s%s is not known; did you mean %s%s?", kind, Prefix, name, Prefix, guess)
 		return

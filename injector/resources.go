@@ -1,0 +1,113 @@
+package injector
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/gatepass/gatepass/injector/profile"
+)
+
+// What the agent gets in a Guaranteed pod where its profile has no limit. An
+// init container's share does not add to the application's: Kubernetes takes
+// the larger of the two. With a tenth of a core a login is not throttled: it
+// takes some 10 ms of CPU, and the quota is 10 ms in each 100.
+const (
+	guaranteedCPU    = "100m"
+	guaranteedMemory = "32Mi"
+)
+
+// resourcesView is what a container or a pod requests and is limited to.
+type resourcesView struct {
+	Requests amountsView `json:"requests"`
+	Limits   amountsView `json:"limits"`
+}
+
+// amountsView holds quantities as JSON: strings, or numbers.
+type amountsView struct {
+	CPU    quantity `json:"cpu"`
+	Memory quantity `json:"memory"`
+}
+
+// fitResources keeps the pod's quality of service, which Kubernetes derives
+// from the resources of all containers together: an agent with other requests
+// than limits would make a Guaranteed pod Burstable, and with any request it
+// would become the sum from which the API server defaults the request of a
+// pod with limits of its own (spec.resources).
+func (s *settings) fitResources(pod *podView, d *Decision) {
+	switch {
+	case s.resourcesGiven:
+		if pod.guaranteed() && !even(s.resources) {
+			d.warn("the agent's resources make this pod Burstable, which without them is Guaranteed; give it equal requests and limits for cpu and memory, or remove the annotations %sagent-requests-… and agent-limits-…", Prefix)
+		}
+	case pod.Spec.Resources != nil:
+		s.resources = profile.Resources{}
+	case pod.guaranteed():
+		amounts := profile.Amounts{
+			CPU:    first(s.resources.Limits.CPU, guaranteedCPU),
+			Memory: first(s.resources.Limits.Memory, s.resources.Requests.Memory, guaranteedMemory),
+		}
+		s.resources = profile.Resources{Requests: amounts, Limits: amounts}
+	}
+}
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func even(r profile.Resources) bool {
+	return r.Limits.CPU != "" && r.Limits.Memory != "" &&
+		equal(first(r.Requests.CPU, r.Limits.CPU), r.Limits.CPU) &&
+		equal(first(r.Requests.Memory, r.Limits.Memory), r.Limits.Memory)
+}
+
+// guaranteed reports whether the pod has the quality of service Guaranteed
+// (ComputePodQOS in k8s.io/kubernetes): every container has limits for cpu and
+// memory, and requests that equal them.
+func (p *podView) guaranteed() bool {
+	for _, c := range p.applications() {
+		r := c.Resources
+		if r == nil || !r.Limits.CPU.isLimit(r.Requests.CPU) || !r.Limits.Memory.isLimit(r.Requests.Memory) {
+			return false
+		}
+	}
+	return true
+}
+
+// quantity is an amount as it stands in JSON.
+type quantity []byte
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (q *quantity) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	raw, err := dec.ReadValue()
+	*q = append((*q)[:0], raw...)
+	return err
+}
+
+func (q quantity) text() string { return strings.Trim(string(q), `"`) }
+
+// isLimit reports whether q is an amount, and equals the request, if any.
+func (q quantity) isLimit(request quantity) bool {
+	if absent(q) {
+		return false
+	}
+	return absent(request) || bytes.Equal(q, request) || equal(q.text(), request.text())
+}
+
+func absent(q quantity) bool { return len(q) == 0 || string(q) == "null" }
+
+func equal(a, b string) bool {
+	x, err := resource.ParseQuantity(a)
+	if err != nil {
+		return false
+	}
+	y, err := resource.ParseQuantity(b)
+	return err == nil && x.Cmp(y) == 0
+}
