@@ -74,7 +74,7 @@ func even(r profile.Resources) bool {
 func (p *podView) guaranteed() bool {
 	for _, c := range p.applications() {
 		r := c.Resources
-		if r == nil || !r.Limits.CPU.isLimit(r.Requests.CPU) || !r.Limits.Memory.isLimit(r.Requests.Memory) {
+		if r == nil || !fixed(r.Requests.CPU, r.Limits.CPU) || !fixed(r.Requests.Memory, r.Limits.Memory) {
 			return false
 		}
 	}
@@ -91,14 +91,13 @@ func (q *quantity) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return err
 }
 
-func (q quantity) text() string { return strings.Trim(string(q), `"`) }
-
-// isLimit reports whether q is an amount, and equals the request, if any.
-func (q quantity) isLimit(request quantity) bool {
-	if absent(q) {
+// fixed reports whether there is a limit, and no other request.
+func fixed(request, limit quantity) bool {
+	if absent(limit) {
 		return false
 	}
-	return absent(request) || bytes.Equal(q, request) || equal(q.text(), request.text())
+	return absent(request) || bytes.Equal(request, limit) ||
+		equal(strings.Trim(string(request), `"`), strings.Trim(string(limit), `"`))
 }
 
 func absent(q quantity) bool { return len(q) == 0 || string(q) == "null" }
