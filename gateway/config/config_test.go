@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -237,18 +238,27 @@ func TestWatch(t *testing.T) {
 		defer cancel()
 		var applied []string
 		var outcomes []error
-		var refuse error
+		notUp := errors.New("the API server is not up")
+		var mu sync.Mutex // what is below is written by two goroutines in turn
+		refuse := false
 		ended := make(chan error, 1)
 		go func() {
 			ended <- Watch(ctx, WatchOptions{
 				File: filepath.Join(dir, "config.yaml"),
 				Apply: func(_ context.Context, c *Config) error {
-					if refuse == nil {
-						applied = append(applied, c.Issuer)
+					mu.Lock()
+					defer mu.Unlock()
+					if refuse {
+						return notUp
 					}
-					return refuse
+					applied = append(applied, c.Issuer)
+					return nil
 				},
-				Reloaded: func(err error) { outcomes = append(outcomes, err) },
+				Reloaded: func(err error) {
+					mu.Lock()
+					defer mu.Unlock()
+					outcomes = append(outcomes, err)
+				},
 				Logger:   slog.New(slog.DiscardHandler),
 			})
 		}()
@@ -256,8 +266,15 @@ func TestWatch(t *testing.T) {
 			time.Sleep(d)
 			synctest.Wait()
 		}
+		setRefuse := func(v bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			refuse = v
+		}
 		expect := func(what string, tries int, good bool, want ...string) {
 			t.Helper()
+			mu.Lock()
+			defer mu.Unlock()
 			if diff := cmp.Diff(want, applied); diff != "" {
 				t.Errorf("%s: %s", what, diff)
 			}
@@ -284,11 +301,11 @@ func TestWatch(t *testing.T) {
 		step(2 * time.Second)
 		expect("a missing file is not applied", 4, false, "https://g:8000", "https://h:8000")
 
-		refuse = errors.New("the API server is not up")
+		setRefuse(true)
 		swap(t, dir, strings.Replace(head, "g:8000", "i:8000", 1))
 		step(2 * time.Second)
 		expect("a file that can't be taken into use is not applied", 5, false, "https://g:8000", "https://h:8000")
-		refuse = nil
+		setRefuse(false)
 		step(retryInterval + time.Second)
 		expect("it is tried again without a change", 6, true, "https://g:8000", "https://h:8000", "https://i:8000")
 

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -61,7 +62,7 @@ func testModule(ctx context.Context, dir string, args []string, total *tally) er
 	if err != nil {
 		return err
 	}
-	expected, err := list(ctx, dir, "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}", "./...")
+	expected, err := tested(ctx, dir)
 	if err != nil {
 		return err
 	}
@@ -107,5 +108,31 @@ func list(ctx context.Context, dir string, args ...string) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("go list in %s: %w", dir, err)
 	}
-	return strings.Fields(string(out)), nil
+	return strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' || r == '\r' }), nil
 }
+
+// tested lists the packages that have tests; benchmarks alone are none.
+func tested(ctx context.Context, dir string) ([]string, error) {
+	lines, err := list(ctx, dir, "-f", "{{$p := .}}{{range .TestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}\n{{end}}{{range .XTestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}\n{{end}}", "./...")
+	if err != nil {
+		return nil, err
+	}
+	var packages []string
+	for _, line := range lines {
+		name, file, ok := strings.Cut(line, " ")
+		if !ok || slices.Contains(packages, name) {
+			continue
+		}
+		data, err := os.ReadFile(file) //nolint:gosec // go list names the file
+		if err != nil {
+			return nil, err
+		}
+		if testFunction.Match(data) {
+			packages = append(packages, name)
+		}
+	}
+	return packages, nil
+}
+
+// testFunction begins a test or a fuzz target, whose seeds are tests, too.
+var testFunction = regexp.MustCompile(`(?m)^func (Test|Fuzz)[A-Z_]\w*\(\w+ \*testing\.[TF]\)`)
