@@ -259,7 +259,7 @@ func TestWatch(t *testing.T) {
 					defer mu.Unlock()
 					outcomes = append(outcomes, err)
 				},
-				Logger:   slog.New(slog.DiscardHandler),
+				Logger: slog.New(slog.DiscardHandler),
 			})
 		}()
 		step := func(d time.Duration) {

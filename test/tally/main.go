@@ -123,7 +123,7 @@ func tested(ctx context.Context, dir string) ([]string, error) {
 		if !ok || slices.Contains(packages, name) {
 			continue
 		}
-		data, err := os.ReadFile(file) //nolint:gosec // go list names the file
+		data, err := os.ReadFile(file)
 		if err != nil {
 			return nil, err
 		}
