@@ -97,13 +97,33 @@ func Read(r io.Reader) ([][]byte, error) {
 		case o.Kind == "":
 			return nil, fmt.Errorf("document %d has no kind", n)
 		case strings.HasSuffix(o.Kind, "List") && o.Items != nil:
-			for _, item := range o.Items {
+			for n, item := range o.Items {
+				if item, err = withKind(item, strings.TrimSuffix(o.Kind, "List")); err != nil {
+					return nil, fmt.Errorf("items[%d] of document %d: %w", n, len(all)+1, err)
+				}
 				all = append(all, item)
 			}
 		default:
 			all = append(all, raw)
 		}
 	}
+}
+
+// withKind gives an item of a typed list, which need not say what it is, the
+// list's kind.
+func withKind(item json.RawMessage, kind string) (json.RawMessage, error) {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(item, &fields); err != nil {
+		return nil, fmt.Errorf("not a Kubernetes object: %w", err)
+	}
+	if _, has := fields["kind"]; has {
+		return item, nil
+	}
+	if kind == "" {
+		return nil, errors.New("it has no kind")
+	}
+	fields["kind"] = json.RawMessage(`"` + kind + `"`)
+	return json.Marshal(fields)
 }
 
 // Inject shows what would become of one object.
