@@ -52,6 +52,11 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	switch {
 	case err != nil:
 		err = &agent.Error{Code: agent.ExitConfig, Err: err}
+	case what == waitForSession:
+		// The hook of a sidecar runs beside the agent, whose termination message
+		// says the cause and must not be overwritten.
+		fmt.Fprintln(stderr, "gatepass-agent: mode sidecar is not supported by this version")
+		return agent.ExitConfig
 	case what == showHelp:
 		help(stdout)
 		return agent.ExitOK

@@ -142,6 +142,23 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// The hook of a sidecar runs beside the agent, which says the cause itself.
+func TestTheHookLeavesTheTerminationMessageAlone(t *testing.T) {
+	t.Parallel()
+	message := filepath.Join(t.TempDir(), "message")
+	if err := os.WriteFile(message, []byte("the agent's own words"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	env := lookup(map[string]string{"GATEPASS_TERMINATION_MESSAGE_FILE": message})
+	if code := run(t.Context(), []string{"wait"}, env, io.Discard, &said); code != agent.ExitConfig || !strings.Contains(said.String(), "mode sidecar is not supported") {
+		t.Errorf("code %d, %q", code, said.String())
+	}
+	if got := read(t, message); got != "the agent's own words" {
+		t.Errorf("the message became %q", got)
+	}
+}
+
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

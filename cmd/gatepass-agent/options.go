@@ -17,6 +17,7 @@ const (
 	doWork request = iota
 	showHelp
 	showVersion
+	waitForSession
 )
 
 // options reads the environment, and then the flags, which win. The Config is
@@ -35,6 +36,8 @@ func options(args []string, env func(string) (string, bool)) (config.Config, req
 		return cfg, showHelp, nil
 	case err == nil && *wantVersion:
 		return cfg, showVersion, nil
+	case err == nil && flags.NArg() == 1 && flags.Arg(0) == config.WaitCommand:
+		return cfg, waitForSession, nil
 	case err != nil:
 		err = fmt.Errorf("%w; see --help", err)
 	case flags.NArg() > 0:

@@ -161,9 +161,12 @@ func (a *auth) readIdentity(stdin io.Reader) (string, error) {
 		}
 		return token, nil
 	case a.identityPath == "-":
-		data, err := io.ReadAll(io.LimitReader(stdin, identity.MaxSize))
+		data, err := io.ReadAll(io.LimitReader(stdin, identity.MaxSize+1))
 		if err != nil {
 			return "", fmt.Errorf("reading the service-account token from standard input: %w", err)
+		}
+		if len(data) > identity.MaxSize {
+			return "", usageError{fmt.Errorf("standard input is larger than %d bytes, and no service-account token", identity.MaxSize)}
 		}
 		token, err := identity.Parse(decoded(string(data)))
 		if err != nil {

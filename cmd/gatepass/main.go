@@ -73,7 +73,8 @@ pods with a session.`,
 // noArguments refuses arguments as a mistake of usage.
 func noArguments(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usageError{fmt.Errorf("unexpected argument %q; see %s --help", args[0], cmd.CommandPath())}
+		// The argument is not repeated: after a stray space it may be a token.
+		return usageError{fmt.Errorf("%d arguments where none is expected; see %s --help", len(args), cmd.CommandPath())}
 	}
 	return nil
 }
