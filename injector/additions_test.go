@@ -297,8 +297,8 @@ func TestContainersAddedLaterGetTheSession(t *testing.T) {
 	if diff := cmp.Diff(want, array(object(array(after["initContainers"])[0])["volumeMounts"])); diff != "" {
 		t.Errorf("the init container that came before the agent:\n%s", diff)
 	}
-	if len(d.Warnings) != 1 || !strings.Contains(d.Warnings[0], "unreadable in: late") {
-		t.Errorf("want a warning that another user can't read the token, got %q", d.Warnings)
+	if len(d.Warnings) != 2 || !strings.Contains(d.Warnings[0], "find no session: early") || !strings.Contains(d.Warnings[1], "unreadable in: late") {
+		t.Errorf("want warnings of the container before the agent and of the one with another user, got %q", d.Warnings)
 	}
 	checkAdditionsAfterwards(t, i, apply(t, raw, d.Patch))
 }

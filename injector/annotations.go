@@ -177,8 +177,13 @@ func reservedPath(p string) bool {
 	return false
 }
 
+// maxMountPath bounds what is written into every container.
+const maxMountPath = 512
+
 func applyMountPath(s *settings, v string) error {
 	switch {
+	case len(v) > maxMountPath:
+		return fmt.Errorf("%q is longer than %d bytes", v, maxMountPath)
 	case !path.IsAbs(v):
 		return fmt.Errorf("%q is not an absolute path; use for example %s", v, defaultMountPath)
 	case strings.IndexFunc(v, unicode.IsControl) >= 0:

@@ -1,6 +1,8 @@
 package injector
 
 import (
+	"net/netip"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -34,8 +36,7 @@ func (i *Injector) Decide(raw []byte) Decision {
 	pod, err := decodePod(raw)
 	if err != nil {
 		d.deny(ReasonMalformedPod, "%v", err)
-		d.denied()
-		return *d
+		return *d.conclude()
 	}
 	d.Pod = pod.displayName()
 	names := ours(pod.Metadata.Annotations)
@@ -48,28 +49,25 @@ func (i *Injector) Decide(raw []byte) Decision {
 	}
 	wanted := i.wanted(pod, names, d)
 	switch {
-	case d.denied():
-		return *d
-	case !wanted:
-		return *d.skip(pod)
-	}
-	if len(pod.Spec.Containers) == 0 {
+	case wanted && len(pod.Spec.Containers) == 0:
 		d.deny(ReasonMalformedPod, "the pod has no spec.containers")
-		d.denied()
-		return *d
+	case wanted:
+		i.inject(pod, names, d)
+	case !d.refused():
+		d.skip(pod)
 	}
-	i.inject(pod, names, d)
-	return *d
+	return *d.conclude()
 }
 
-func (d *Decision) skip(pod *podView) *Decision {
+func (d *Decision) skip(pod *podView) {
 	if _, ok := pod.Metadata.Annotations[Prefix+keyStatus]; ok {
 		d.warn("annotation %[1]sstatus means nothing to Gatepass, and this pod gets no session; add %[1]sinject: \"true\" to get one", Prefix)
 	}
 	if _, ok := pod.Metadata.Annotations[Prefix+keyInject]; ok || pod.Metadata.Labels[Prefix+keyInject] != "" {
-		return d.close(Skipped, ReasonOptedOut)
+		d.close(Skipped, ReasonOptedOut)
+		return
 	}
-	return d.close(Skipped, ReasonNotRequested)
+	d.close(Skipped, ReasonNotRequested)
 }
 
 func (i *Injector) inject(pod *podView, names []string, d *Decision) {
@@ -78,26 +76,27 @@ func (i *Injector) inject(pod *podView, names []string, d *Decision) {
 	}
 	s := i.settle(pod, names, d)
 	if s == nil {
-		d.denied()
 		return
 	}
 	s.fitResources(pod, d)
 	get := readers(pod, s, d)
 	injected := present(pod, s, d)
-	checkIdentityMounts(pod, d)
+	checkOurVolumes(pod, get, s, d)
 	for n := range get {
-		checkMounts(&get[n], s, d)
+		checkMounts(pod, &get[n], s, d)
 	}
-	if d.denied() {
+	if d.refused() {
 		return
 	}
 	id := chooseIdentity(pod, get, s)
 	if injected {
 		id.keep(pod.agent())
 	}
-	i.warn(pod, get, s, id, d)
+	i.warn(pod, get, s, id, injected, d)
 	d.Patch = additions(pod, get, s, id, injected)
 	switch {
+	case len(d.Patch) > maxPatch:
+		d.deny(ReasonTooLarge, "the additions to this pod would have more than %d bytes, which etcd does not take; list the containers that need the session in %scontainers", maxPatch, Prefix)
 	case d.Patch == nil:
 		d.close(Unchanged, ReasonAlreadyInjected)
 	case injected:
@@ -106,6 +105,10 @@ func (i *Injector) inject(pod *podView, names []string, d *Decision) {
 		d.close(Injected, ReasonInjected)
 	}
 }
+
+// maxPatch bounds the additions: etcd takes objects up to 1.5 MiB (its
+// --max-request-bytes), and the pod needs its share.
+const maxPatch = 1 << 20
 
 // additions computes the patch. Paths count places in the raw object, so the
 // agent, which moves the init containers behind it, comes last.
@@ -118,7 +121,9 @@ func additions(pod *podView, get []container, s *settings, id identity, injected
 		p.volumes(s, pod.Spec.Volumes == nil)
 	}
 	for n := range get {
-		p.container(&get[n], s)
+		if p.container(&get[n], s); len(p.buf) > maxPatch {
+			break
+		}
 	}
 	if !injected {
 		if pod.Spec.InitContainers == nil {
@@ -217,15 +222,25 @@ func (id *identity) keep(agent *containerView) {
 }
 
 // warn says what is odd about a pod that is let through.
-func (i *Injector) warn(pod *podView, get []container, s *settings, id identity, d *Decision) {
+func (i *Injector) warn(pod *podView, get []container, s *settings, id identity, injected bool, d *Decision) {
 	if v, ok := pod.Metadata.Annotations[Prefix+keyStatus]; ok && v != statusInjected {
 		d.warn("annotation %sstatus=%q means nothing to Gatepass; remove it", Prefix, v)
+	}
+	if s.agent.Mode == config.ModeSidecar || s.agent.Protocol == config.ProtocolVault {
+		d.warn("the agent of this version does not yet work in mode %s with protocol %s: it ends with exit code 2, and the pod does not start", s.agent.Mode, s.agent.Protocol)
 	}
 	if pod.Spec.HostNetwork && pod.Spec.DNSPolicy != "ClusterFirstWithHostNet" && clusterName(s.agent.GatewayURL) {
 		d.warn("the pod uses the host's network, where %s can't be resolved; set dnsPolicy: ClusterFirstWithHostNet", s.agent.GatewayURL)
 	}
 	if user, yes := id.loosens(pod); yes {
-		d.warn("the agent runs as user %d and every other container as %d: Kubernetes then lets every user in the pod read the pod's other projected tokens; remove agent-run-as-user", id.user, user)
+		fix := "remove agent-run-as-user, or runAsUser from the profile"
+		if injected {
+			fix = "whatever changed the users after the agent was added should run before Gatepass, or create the pod anew"
+		}
+		d.warn("the agent runs as user %d and every other container as %d: Kubernetes then lets every user in the pod read the pod's other projected tokens; %s", id.user, user, fix)
+	}
+	if early := beforeAgent(pod, get); injected && len(early) > 0 {
+		d.warn("these init containers run before the agent, and find no session: %s", clipList(early))
 	}
 	var blind []string
 	for _, c := range get {
@@ -235,7 +250,7 @@ func (i *Injector) warn(pod *podView, get []container, s *settings, id identity,
 	}
 	if len(blind) > 0 {
 		d.warn("the session token is written by user %d with mode %s, which may be unreadable in: %s; list the containers that need it in %scontainers, or choose another %stoken-mode",
-			id.user, config.FormatFileMode(id.mode), strings.Join(blind, ", "), Prefix, Prefix)
+			id.user, config.FormatFileMode(id.mode), clipList(blind), Prefix, Prefix)
 	}
 }
 
@@ -255,11 +270,29 @@ func (p *podView) canRead(c *containerView, id identity) bool {
 	return p.Spec.SecurityContext != nil && p.Spec.SecurityContext.FSGroup != nil || group != nil && *group == id.group
 }
 
+// beforeAgent names the init containers with the session that another webhook
+// put before the agent.
+func beforeAgent(pod *podView, get []container) []string {
+	place := slices.IndexFunc(pod.Spec.InitContainers, func(c containerView) bool { return c.Name == AgentContainer })
+	var early []string
+	for _, c := range get {
+		if c.list == "initContainers" && c.index < place {
+			early = append(early, c.Name)
+		}
+	}
+	return early
+}
+
 // clusterName reports whether a URL's host is known only to cluster DNS.
-func clusterName(url string) bool {
-	host := strings.TrimPrefix(url, "https://")
-	host, _, _ = strings.Cut(host, "/")
-	host, _, _ = strings.Cut(host, ":")
+func clusterName(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	host := u.Hostname()
+	if _, err := netip.ParseAddr(host); err == nil {
+		return false
+	}
 	labels := strings.Split(host, ".")
 	return len(labels) == 1 && host != "localhost" || slices.Contains(labels, "svc")
 }

@@ -47,6 +47,7 @@ const (
 	ReasonEnvConflict        Reason = "env-conflict"
 	ReasonForeignAgent       Reason = "foreign-agent"
 	ReasonWindows            Reason = "windows"
+	ReasonTooLarge           Reason = "too-large"
 )
 
 // Problem is one cause of a denial.
@@ -134,14 +135,16 @@ func (d *Decision) warn(format string, args ...any) {
 	d.Warnings = append(d.Warnings, clip(fmt.Sprintf(format, args...)))
 }
 
-// denied closes the decision if anything was found wrong. The first problem's
-// reason stands for the decision.
-func (d *Decision) denied() bool {
-	if len(d.Problems) == 0 {
-		return false
+// refused reports whether anything was found wrong.
+func (d *Decision) refused() bool { return len(d.Problems) > 0 }
+
+// conclude makes a decision with problems a denial; the first problem's reason
+// stands for it.
+func (d *Decision) conclude() *Decision {
+	if d.refused() {
+		d.Result, d.Reason, d.Patch = Denied, d.Problems[0].Reason, nil
 	}
-	d.Result, d.Reason, d.Patch = Denied, d.Problems[0].Reason, nil
-	return true
+	return d
 }
 
 func (d *Decision) close(result Result, reason Reason) *Decision {

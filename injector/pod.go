@@ -13,6 +13,8 @@ import (
 type podView struct {
 	Metadata metadataView `json:"metadata"`
 	Spec     specView     `json:"spec"`
+
+	raw []byte
 }
 
 type metadataView struct {
@@ -52,15 +54,27 @@ type volumeView struct {
 	} `json:"emptyDir"`
 	Projected *struct {
 		Sources []struct {
-			ServiceAccountToken *struct{} `json:"serviceAccountToken"`
+			ServiceAccountToken *struct {
+				Audience string `json:"audience"`
+			} `json:"serviceAccountToken"`
 		} `json:"sources"`
 	} `json:"projected"`
+	ConfigMap   *struct{} `json:"configMap"`
+	Secret      *struct{} `json:"secret"`
+	DownwardAPI *struct{} `json:"downwardAPI"`
+}
+
+// readOnly reports whether the kubelet mounts the volume read-only whatever
+// its mount says.
+func (v *volumeView) readOnly() bool {
+	return v != nil && (v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil || v.Projected != nil)
 }
 
 type containerView struct {
 	Name            string         `json:"name"`
 	Env             ownEnv         `json:"env"`
 	VolumeMounts    []mountView    `json:"volumeMounts"`
+	VolumeDevices   []deviceView   `json:"volumeDevices"`
 	SecurityContext *securityView  `json:"securityContext"`
 	Resources       *resourcesView `json:"resources"`
 }
@@ -71,15 +85,21 @@ type envView struct {
 }
 
 type mountView struct {
-	Name      string `json:"name"`
-	MountPath string `json:"mountPath"`
-	ReadOnly  bool   `json:"readOnly"`
+	Name        string `json:"name"`
+	MountPath   string `json:"mountPath"`
+	SubPath     string `json:"subPath"`
+	SubPathExpr string `json:"subPathExpr"`
+	ReadOnly    bool   `json:"readOnly"`
+}
+
+type deviceView struct {
+	DevicePath string `json:"devicePath"`
 }
 
 // decodePod reads the raw object. Field names are case-sensitive and must not
 // repeat, as for the API server itself.
 func decodePod(raw []byte) (*podView, error) {
-	pod := new(podView)
+	pod := &podView{raw: raw}
 	err := json.Unmarshal(raw, pod)
 	// The library's text may quote the value, and with it a secret.
 	if semantic, ok := errors.AsType[*json.SemanticError](err); ok {

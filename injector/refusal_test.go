@@ -94,10 +94,19 @@ func TestRefusals(t *testing.T) {
 		{"an auth path with a query is refused", annotated(`gatepass.dev/profile: vault`, `gatepass.dev/auth-path: "auth?x"`), "", injector.ReasonInvalidValue, `characters that a mount path can't`},
 		{"a pod for Windows by its os is refused", annotated(), `{os: {name: windows}, containers: [{name: app}]}`, injector.ReasonWindows, `the pod is for Windows nodes, for which there is no agent; remove gatepass.dev/inject`},
 		{"a pod for Windows by its node selector is refused", annotated(), `{nodeSelector: {kubernetes.io/os: windows}, containers: [{name: app}]}`, injector.ReasonWindows, `Windows`},
+		{"a mount path of a kilobyte is refused", annotated(`gatepass.dev/mount-path: "/` + strings.Repeat("a", 1000) + `"`), "", injector.ReasonInvalidValue, `is longer than 512 bytes`},
+		{"a quantity with a huge exponent is refused", annotated(`gatepass.dev/agent-limits-cpu: "1e-9999999"`), "", injector.ReasonInvalidValue, `"1e-9999999" is not a quantity`},
+		{"a quantity of many digits is refused", annotated(`gatepass.dev/agent-limits-cpu: "0.0000000000000000000000000001"`), "", injector.ReasonInvalidValue, `is not a quantity`},
+		{"a container that is left out and mounts the session is refused", annotated(`gatepass.dev/containers: app`), `{containers: [{name: app}, {name: spy, volumeMounts: [{name: gatepass-session, mountPath: /x}]}]}`, injector.ReasonMountConflict, `container "spy" mounts gatepass-session, but the annotation gatepass.dev/containers leaves it out`},
+		{"a mount of a part of the session by an application is refused", annotated(), `{containers: [{name: app, volumeMounts: [{name: gatepass-session, mountPath: /var/run/gatepass, subPath: x, readOnly: true}]}]}`, injector.ReasonMountConflict, `mounts gatepass-session at /var/run/gatepass; remove the mount`},
+		{"a session inside a mounted ConfigMap is refused", annotated(`gatepass.dev/mount-path: /etc/app/session`), `{volumes: [{name: v, configMap: {name: x}}], containers: [{name: app, volumeMounts: [{name: v, mountPath: /etc/app}]}]}`, injector.ReasonMountConflict, `mounts volume "v" read-only at /etc/app`},
+		{"a device at the session's path is refused", annotated(), `{containers: [{name: app, volumeDevices: [{name: v, devicePath: /var/run/gatepass}]}]}`, injector.ReasonMountConflict, `has a device at /var/run/gatepass`},
+		{"a second variable of ours with another value is refused", annotated(), `{containers: [{name: app, env: [{name: GATEPASS_TOKEN_FILE, value: /var/run/gatepass/token}, {name: GATEPASS_TOKEN_FILE, value: /x}]}]}`, injector.ReasonEnvConflict, `sets GATEPASS_TOKEN_FILE itself`},
+		{"a volume of ours without its agent is refused with the right fix", annotated(), `{volumes: [{name: gatepass-identity, projected: {sources: []}}], containers: [{name: app}]}`, injector.ReasonNameConflict, `but there is no agent; remove the volume and its mounts`},
 		{"a pod without containers is refused", annotated(), `{volumes: []}`, injector.ReasonMalformedPod, `the pod has no spec.containers`},
 		{"a volume with our name is refused", annotated(), `{volumes: [{name: gatepass-session, emptyDir: {}}], containers: [{name: app}]}`, injector.ReasonNameConflict, `spec.volumes has a volume named "gatepass-session"`},
 		{"a container with the agent's name is refused", annotated(), `{containers: [{name: app}, {name: gatepass-agent}]}`, injector.ReasonNameConflict, `spec.containers[1] is named "gatepass-agent"`},
-		{"an init container that only has the agent's name is refused", annotated(), `{initContainers: [{name: gatepass-agent, image: x}], containers: [{name: app}]}`, injector.ReasonForeignAgent, `that Gatepass did not add: there is no memory-backed volume gatepass-session`},
+		{"an init container that only has the agent's name is refused", annotated(), `{initContainers: [{name: gatepass-agent, image: x}], containers: [{name: app}]}`, injector.ReasonForeignAgent, `that is not what its profile asks for: there is no memory-backed volume gatepass-session`},
 		{"a mount at the session's path is refused", annotated(), `{volumes: [{name: v}], containers: [{name: app, volumeMounts: [{name: v, mountPath: /var/run/gatepass/}]}]}`,
 			injector.ReasonMountConflict, `container "app" mounts volume "v" at /var/run/gatepass, where the session should appear; choose another path with the annotation gatepass.dev/mount-path`},
 		{"a mount inside the session's folder is refused", annotated(), `{containers: [{name: app, volumeMounts: [{name: v, mountPath: /var/run/gatepass/x}]}]}`, injector.ReasonMountConflict, `inside the session's read-only folder`},
@@ -121,9 +130,9 @@ func TestRefusals(t *testing.T) {
 
 func TestEveryMistakeIsReportedAtOnce(t *testing.T) {
 	i := injector.New(profiles(t))
-	d := i.Decide(podYAML(t, annotated(`gatepass.dev/mode: x`, `gatepass.dev/timeout: soon`, `gatepass.dev/containers: nobody`), ""))
-	if len(d.Problems) != 3 || !strings.HasPrefix(d.Message(), "3 problems; (1) ") {
-		t.Errorf("want three problems, got %q", d.Message())
+	d := i.Decide(podYAML(t, annotated(`gatepass.dev/mdoe: init`, `gatepass.dev/mode: x`, `gatepass.dev/timeout: soon`, `gatepass.dev/containers: nobody`), ""))
+	if len(d.Problems) != 4 || !strings.HasPrefix(d.Message(), "4 problems; (1) ") {
+		t.Errorf("want four problems, got %q", d.Message())
 	}
 }
 
@@ -182,13 +191,28 @@ func TestForgedAgents(t *testing.T) {
 		result         injector.Result
 		text           string
 	}{
-		{"another gateway is refused", `https://gatepass-gateway.gatepass-system.svc:8000`, `https://evil.example.com`, injector.Denied, `whose GATEPASS_GATEWAY_URL is not that of the profile`},
-		{"another protocol is refused", `"value":"gateway"`, `"value":"vault"`, injector.Denied, `whose GATEPASS_PROTOCOL`},
-		{"another authority is refused", `"name":"GATEPASS_CA_BUNDLE"`, `"name":"GATEPASS_CA"`, injector.Denied, `whose GATEPASS_CA_BUNDLE`},
+		{"another gateway is refused", `https://gatepass-gateway.gatepass-system.svc:8000`, `https://evil.example.com`, injector.Denied, `its GATEPASS_GATEWAY_URL is "https://evil.example.com"`},
+		{"another protocol is refused", `"value":"gateway"`, `"value":"vault"`, injector.Denied, `its GATEPASS_PROTOCOL is "vault"`},
+		{"another authority is refused", `"name":"GATEPASS_CA_BUNDLE"`, `"name":"GATEPASS_CA"`, injector.Denied, `its GATEPASS_CA_BUNDLE is ""`},
 		{"a session on disk is refused", `"medium":"Memory"`, `"medium":""`, injector.Denied, `no memory-backed volume`},
 		{"an identity that is no token is refused", `"serviceAccountToken":`, `"downwardAPI":`, injector.Denied, `no projected volume`},
 		{"a mount of the session elsewhere is refused", `"name":"gatepass-session","mountPath":"/var/run/gatepass"}`, `"name":"gatepass-session","mountPath":"/x"}`, injector.Denied, `does not mount gatepass-session`},
 		{"a missing mount of the token is refused", `"name":"gatepass-identity","mountPath"`, `"name":"other","mountPath"`, injector.Denied, `does not mount gatepass-identity`},
+		{"another audience is refused", `"audience":"gatepass"`, `"audience":""`, injector.Denied, `its token is for audience "" and not for "gatepass"`},
+		{"arguments are refused", `"name":"gatepass-agent"`, `"name":"gatepass-agent","args":["--gateway-url=https://evil.example.com"]`, injector.Denied, `a command or arguments of its own`},
+		{"a command is refused", `"name":"gatepass-agent"`, `"name":"gatepass-agent","command":["true"]`, injector.Denied, `a command or arguments of its own`},
+		{"an environment from elsewhere is refused", `"name":"gatepass-agent"`, `"name":"gatepass-agent","envFrom":[{"secretRef":{"name":"x"}}]`, injector.Denied, `envFrom`},
+		{"a variable that is given twice is refused", `"env":[{"name":"GATEPASS_MODE"`, `"env":[{"name":"GATEPASS_GATEWAY_URL","value":"https://evil.example.com"},{"name":"GATEPASS_MODE"`, injector.Denied, `sets GATEPASS_GATEWAY_URL twice`},
+		{"a variable from elsewhere is refused", `"env":[{"name":"GATEPASS_MODE"`, `"env":[{"name":"GATEPASS_X","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}},{"name":"GATEPASS_MODE"`, injector.Denied, `sets GATEPASS_X twice, or from elsewhere`},
+		{"another token file is refused", `"name":"GATEPASS_TOKEN_FILE","value":"/var/run/gatepass/token"},{"name":"GATEPASS_TOKEN_MODE"`, `"name":"GATEPASS_TOKEN_FILE","value":"/tmp/x"},{"name":"GATEPASS_TOKEN_MODE"`, injector.Denied, `its GATEPASS_TOKEN_FILE is "/tmp/x"`},
+		{"an agent that does not hold the application back is refused", `"name":"gatepass-agent"`, `"name":"gatepass-agent","restartPolicy":"Always"`, injector.Denied, `its restartPolicy is "Always"`},
+		{"a hook is refused", `"name":"gatepass-agent"`, `"name":"gatepass-agent","lifecycle":{"preStop":{"exec":{"command":["x"]}}}`, injector.Denied, `lifecycle hooks`},
+		{"privileges are refused", `"privileged":false`, `"privileged":true`, injector.Denied, `may gain privileges`},
+		{"a mount of a part of the session is refused", `"mountPath":"/var/run/gatepass"}`, `"mountPath":"/var/run/gatepass","subPath":"x"}`, injector.Denied, `does not mount gatepass-session`},
+		{"another program's image is refused", `ghcr.io/gatepass/agent:v0.1.0`, `busybox:v0.1.0`, injector.Denied, `its image is busybox:v0.1.0 and not ghcr.io/gatepass/agent:v0.1.0`},
+		{"another version's image is refused", `ghcr.io/gatepass/agent:v0.1.0`, `ghcr.io/gatepass/agent:v0.0.1`, injector.Denied, `its image is`},
+		{"an image pinned to a digest is left alone", `ghcr.io/gatepass/agent:v0.1.0`, `ghcr.io/gatepass/agent@sha256:0123`, injector.Unchanged, ``},
+		{"more authorities than the profile's are left alone with a warning", `"name":"GATEPASS_CA_BUNDLE","value":"`, `"name":"GATEPASS_CA_BUNDLE","value":"-----BEGIN CERTIFICATE-----\nold\n-----END CERTIFICATE-----\n`, injector.Unchanged, `an earlier set of authorities`},
 		{"another image is left alone", `ghcr.io/gatepass/agent:v0.1.0`, `mirror.example.com/gatepass/agent:v0.1.0`, injector.Unchanged, ``},
 		{"another access id is left alone with a warning", `p-abcdefg1234km`, `p-zzzzzzz1234km`, injector.Unchanged, `configured otherwise than its profile and annotations say (GATEPASS_ACCESS_ID)`},
 	} {
@@ -233,5 +257,20 @@ func TestAnUnreadablePodIsNotQuoted(t *testing.T) {
 	d := injector.New(profiles(t)).Decide([]byte(`{"spec":{"containers":[{"env":[{"name":"GATEPASS_X","value":{"password":"hunter2"}}]}]}}`))
 	if d.Reason != injector.ReasonMalformedPod || strings.Contains(d.Message(), "hunter2") {
 		t.Errorf("want a refusal without the value, got %q", d.Message())
+	}
+}
+
+// The additions grow with the number of containers, and a small pod may have
+// many of them.
+func TestHugeAdditionsAreRefused(t *testing.T) {
+	var b strings.Builder
+	b.WriteString(`{"metadata":{"annotations":{"gatepass.dev/inject":"true","gatepass.dev/mount-path":"/` + strings.Repeat("a", 500) + `"}},"spec":{"containers":[{"name":"c"}`)
+	for range 50_000 {
+		b.WriteString(`,{"name":"c"}`)
+	}
+	b.WriteString(`]}}`)
+	d := injector.New(profiles(t)).Decide([]byte(b.String()))
+	if d.Result != injector.Denied || d.Reason != injector.ReasonTooLarge || d.Patch != nil {
+		t.Errorf("want it denied as too large, got %s for %s with %d bytes", d.Result, d.Reason, len(d.Patch))
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
-	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/gatepass/gatepass/injector/profile"
 )
@@ -46,7 +45,7 @@ func (s *settings) fitResources(pod *podView, d *Decision) {
 		s.resources = profile.Resources{}
 	case pod.guaranteed():
 		amounts := profile.Amounts{
-			CPU:    first(s.resources.Limits.CPU, guaranteedCPU),
+			CPU:    first(s.resources.Limits.CPU, larger(s.resources.Requests.CPU, guaranteedCPU)),
 			Memory: first(s.resources.Limits.Memory, s.resources.Requests.Memory, guaranteedMemory),
 		}
 		s.resources = profile.Resources{Requests: amounts, Limits: amounts}
@@ -60,6 +59,14 @@ func first(values ...string) string {
 		}
 	}
 	return ""
+}
+
+func larger(a, b string) string {
+	x, err := profile.ParseQuantity(a)
+	if y, err2 := profile.ParseQuantity(b); err != nil || err2 == nil && x.Cmp(y) < 0 {
+		return b
+	}
+	return a
 }
 
 func even(r profile.Resources) bool {
@@ -103,10 +110,10 @@ func fixed(request, limit quantity) bool {
 func absent(q quantity) bool { return len(q) == 0 || string(q) == "null" }
 
 func equal(a, b string) bool {
-	x, err := resource.ParseQuantity(a)
+	x, err := profile.ParseQuantity(a)
 	if err != nil {
 		return false
 	}
-	y, err := resource.ParseQuantity(b)
+	y, err := profile.ParseQuantity(b)
 	return err == nil && x.Cmp(y) == 0
 }

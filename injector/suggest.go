@@ -3,8 +3,9 @@ package injector
 // nearest returns the candidate that v was probably meant to be, or "".
 // Up to a third of the letters may differ.
 func nearest(v string, candidates []string) string {
-	// Longer than any key of ours: nothing to compare, and no cost.
-	if len(v) > 64 {
+	// Neither is a key of ours longer than 64 bytes nor a container's name, and
+	// nobody looks for a mistake among more than 100; comparing would only cost.
+	if len(v) > 64 || len(candidates) > 100 {
 		return ""
 	}
 	best, bestDistance := "", len(v)/3+1

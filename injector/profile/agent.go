@@ -85,11 +85,11 @@ func (r Resources) Check() error {
 		if pair.request == "" || pair.limit == "" {
 			continue
 		}
-		request, err := resource.ParseQuantity(pair.request)
+		request, err := ParseQuantity(pair.request)
 		if err != nil {
 			continue
 		}
-		limit, err := resource.ParseQuantity(pair.limit)
+		limit, err := ParseQuantity(pair.limit)
 		if err != nil {
 			continue
 		}
@@ -100,12 +100,26 @@ func (r Resources) Check() error {
 	return errors.Join(errs...)
 }
 
+// maxQuantity bounds a quantity's text. Amounts of CPU and memory have some ten
+// characters.
+const maxQuantity = 24
+
+// ParseQuantity reads an amount of a resource. Kubernetes' parser computes with
+// as many digits as an exponent asks for, which takes seconds for 1e-9999999;
+// here an exponent has at most two digits.
+func ParseQuantity(v string) (resource.Quantity, error) {
+	if _, exponent, ok := strings.Cut(strings.ToLower(v), "e"); ok && len(strings.TrimLeft(exponent, "+-0")) > 2 || len(v) > maxQuantity {
+		return resource.Quantity{}, resource.ErrFormatWrong
+	}
+	return resource.ParseQuantity(v)
+}
+
 // CheckQuantity reports why v is not an amount of a resource; "" is none.
 func CheckQuantity(v string) error {
 	if v == "" {
 		return nil
 	}
-	q, err := resource.ParseQuantity(v)
+	q, err := ParseQuantity(v)
 	if err != nil {
 		return fmt.Errorf("%q is not a quantity; use for example 10m or 16Mi", v)
 	}

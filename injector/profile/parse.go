@@ -169,6 +169,10 @@ func certificates(bundle string) (string, error) {
 	for rest := []byte(bundle); ; {
 		var block *pem.Block
 		if block, rest = pem.Decode(rest); block == nil {
+			// A file that is being written, or was cut in copying.
+			if bytes.Contains(rest, []byte("-----BEGIN")) {
+				return "", errors.New("holds a PEM block that is cut off or damaged")
+			}
 			break
 		}
 		if block.Type != "CERTIFICATE" {

@@ -84,6 +84,7 @@ func TestMistakes(t *testing.T) {
 		{"a bundle without certificates", strings.Replace(good, "{url:", "{caBundle: x, url:", 1), []string{`gateway.caBundle: Invalid value: "": holds no PEM certificate`}},
 		{"a private key as bundle", strings.Replace(good, "{url:", `{caBundle: "-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n", url:`, 1), []string{`holds a PEM block "PRIVATE KEY"; only CERTIFICATE blocks may be given to pods`}},
 		{"a certificate that is none", strings.Replace(good, "{url:", `{caBundle: "-----BEGIN CERTIFICATE-----\nc2VjcmV0\n-----END CERTIFICATE-----\n", url:`, 1), []string{`can't be parsed`}},
+		{"a bundle that is cut off", strings.Replace(good, "{url:", `{caBundle: "-----BEGIN CERTIFICATE-----\nc2VjcmV0\n", url:`, 1), []string{`holds a PEM block that is cut off or damaged`}},
 		{"a token life out of range", strings.Replace(good, "overrides:", "token: {expirationSeconds: 60, audience: 'a b'}\n    overrides:", 1), []string{`token.expirationSeconds: Invalid value: 60: 60 is out of range`, `token.audience: Invalid value`}},
 		{"an agent that is wrong throughout", strings.Replace(good, "{image: ghcr.io/gatepass/agent:v0.1.0}",
 			"{image: 'a b', imagePullPolicy: Sometimes, mode: sidcar, timeout: soon, logLevel: trace, runAsUser: 0, runAsGroup: -1, resources: {requests: {cpu: lots, memory: 2Mi}, limits: {memory: 1Mi}}}", 1),

@@ -1,0 +1,102 @@
+package injector
+
+import (
+	"fmt"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+)
+
+// readers returns the containers that get the session. A listed name that no
+// container has is a problem of d.
+func readers(pod *podView, s *settings, d *Decision) []container {
+	all := pod.applications()
+	if s.containers == nil {
+		return all
+	}
+	names := make([]string, len(all))
+	missing := make(map[string]bool, len(s.containers))
+	for _, name := range s.containers {
+		missing[name] = true
+	}
+	listed := maps.Clone(missing)
+	for i, c := range all {
+		names[i] = c.Name
+		delete(missing, c.Name)
+	}
+	have := clipList(names)
+	for _, name := range s.containers {
+		if !missing[name] || d.full() {
+			continue
+		}
+		hint := ""
+		if guess := nearest(name, names); guess != "" {
+			hint = "did you mean " + guess + "? "
+		}
+		d.deny(ReasonUnknownContainer, "annotation %scontainers: the pod has no container %q; %sit has: %s (one that another webhook adds later can't be listed: leave the annotation out)", Prefix, name, hint, have)
+	}
+	return slices.DeleteFunc(all, func(c container) bool { return !listed[c.Name] })
+}
+
+// clipList names the first entries of a list.
+func clipList(names []string) string {
+	const most = 20
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+}
+
+// checkMounts refuses what would collide with the session in a container.
+func checkMounts(pod *podView, c *container, s *settings, d *Decision) {
+	for _, m := range c.VolumeMounts {
+		if m.Name == SessionVolume {
+			continue // checkOurVolumes looks at it
+		}
+		at := path.Clean(m.MountPath)
+		switch {
+		case at == s.mountPath:
+			d.deny(ReasonMountConflict, "container %q mounts volume %q at %s, where the session should appear; choose another path with the annotation %smount-path", c.Name, m.Name, at, Prefix)
+		case strings.HasPrefix(at, s.mountPath+"/"):
+			d.deny(ReasonMountConflict, "container %q mounts volume %q at %s, inside the session's read-only folder %s; choose another path with the annotation %smount-path", c.Name, m.Name, at, s.mountPath, Prefix)
+		case strings.HasPrefix(s.mountPath, at+"/") && (m.ReadOnly || pod.volume(m.Name).readOnly()):
+			d.deny(ReasonMountConflict, "container %q mounts volume %q read-only at %s, so that the session can't appear at %s; choose another path with the annotation %smount-path", c.Name, m.Name, at, s.mountPath, Prefix)
+		}
+	}
+	for _, device := range c.VolumeDevices {
+		if at := path.Clean(device.DevicePath); at == s.mountPath {
+			d.deny(ReasonMountConflict, "container %q has a device at %s, where the session should appear; choose another path with the annotation %smount-path", c.Name, at, Prefix)
+		}
+	}
+	for _, e := range c.Env {
+		if e.Name == TokenFileEnv && e.Value != literal(s.tokenPath()) {
+			d.deny(ReasonEnvConflict, "container %q sets %s itself; remove that variable, or make it %q", c.Name, TokenFileEnv, literal(s.tokenPath()))
+			return
+		}
+	}
+}
+
+// checkOurVolumes refuses a pod in which anything but the agent mounts the
+// projected token, or the session is mounted other than Gatepass does it.
+func checkOurVolumes(pod *podView, get []container, s *settings, d *Decision) {
+	listed := make(map[string]bool, len(get))
+	for _, c := range get {
+		listed[c.Name] = true
+	}
+	for _, c := range pod.applications() {
+		for _, m := range c.VolumeMounts {
+			switch {
+			case m.Name == IdentityVolume:
+				d.deny(ReasonMountConflict, "container %q mounts %s, which is for the agent alone; remove the mount", c.Name, IdentityVolume)
+			case m.Name != SessionVolume:
+			case !listed[c.Name]:
+				d.deny(ReasonMountConflict, "container %q mounts %s, but the annotation %scontainers leaves it out; remove the mount, or list the container", c.Name, SessionVolume, Prefix)
+			case path.Clean(m.MountPath) != s.mountPath || m.SubPath != "" || m.SubPathExpr != "":
+				d.deny(ReasonMountConflict, "container %q mounts %s at %s; remove the mount, and choose the path with the annotation %smount-path", c.Name, SessionVolume, m.MountPath, Prefix)
+			case !m.ReadOnly:
+				d.deny(ReasonMountConflict, "container %q mounts %s writable; remove the mount and Gatepass adds a read-only one", c.Name, SessionVolume)
+			}
+		}
+	}
+}
