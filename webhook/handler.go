@@ -1,11 +1,9 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"mime"
 	"net/http"
@@ -13,7 +11,6 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,18 +25,10 @@ const (
 	reasonNotCreation   injector.Reason = "not-a-creation"
 	reasonNoConfig      injector.Reason = "no-config"
 	reasonInternalError injector.Reason = "internal-error"
+	reasonBusy          injector.Reason = "busy"
 )
 
 const (
-	// maxBody is what an API server can send: two objects of at most 3 MB and
-	// what surrounds them, see the derivation in controller-runtime's
-	// pkg/webhook/admission/http.go.
-	maxBody = 7 << 20
-	// maxPooled keeps a rare huge request from staying in memory.
-	maxPooled = 1 << 20
-	// maxGrow is what a Content-Length may reserve before any byte came. Pods
-	// are smaller, and for others the buffer grows with what really arrives.
-	maxGrow = 128 << 10
 	// defaultTimeout bounds the reading of a body, and then the writing of an
 	// answer. An API server waits for 30 s at most (timeoutSeconds), and for
 	// ours for 5.
@@ -47,6 +36,10 @@ const (
 	// maxLogged bounds each text of a log line. Webhooks see pods before they
 	// are validated, so a name or an annotation may have megabytes.
 	maxLogged = 1 << 10
+	// retryAfter makes an API server come again after a second, within its own
+	// timeout: its client repeats a call that was answered with a 5xx and this
+	// header (checkWait in client-go's rest/with_retry.go).
+	retryAfter = "1"
 )
 
 // decider decides about a pod; *injector.Injector is one.
@@ -63,20 +56,20 @@ type handler struct {
 	metrics *metrics
 	log     *slog.Logger
 	timeout time.Duration
-	buffers sync.Pool
+	intake  *intake
 }
 
 func newHandler(d func() decider, leaving *atomic.Bool, m *metrics, log *slog.Logger) *handler {
-	return &handler{decider: d, leaving: leaving, metrics: m, log: log, timeout: defaultTimeout, buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }}}
+	return &handler{decider: d, leaving: leaving, metrics: m, log: log, timeout: defaultTimeout, intake: newIntake()}
 }
 
 // ServeHTTP always answers with an AdmissionReview. What an API server would
 // never send gets an HTTP error status as well.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	in, out := h.buffer(), h.buffer()
-	defer h.buffers.Put(in)
-	defer h.buffers.Put(out)
+	in, out := &body{intake: h.intake}, h.intake.buffer()
+	defer in.free()
+	defer func() { h.intake.put(out) }()
 
 	request, a := h.answer(w, r, in)
 	var uid string
@@ -93,7 +86,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // answer never panics: a pod that upsets us is refused, because it asked for a
 // session (the API server sends no other), and the webhook goes on. The
 // request is nil if there is none.
-func (h *handler) answer(w http.ResponseWriter, r *http.Request, in *bytes.Buffer) (request *reviewRequest, a answer) {
+func (h *handler) answer(w http.ResponseWriter, r *http.Request, in *body) (request *reviewRequest, a answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.log.Error("panic while deciding about a pod; please report it", "panic", clip(fmt.Sprint(p)), "stack", string(debug.Stack()))
@@ -103,25 +96,16 @@ func (h *handler) answer(w http.ResponseWriter, r *http.Request, in *bytes.Buffe
 	if refusal := h.read(w, r, in); refusal != nil {
 		return nil, *refusal
 	}
-	request, err := decodeReview(in.Bytes())
+	request, err := decodeReview(in.bytes())
 	if err != nil {
 		return request, reject(http.StatusBadRequest, reasonBadRequest, "%v", err)
 	}
 	return request, h.decide(request)
 }
 
-func (h *handler) buffer() *bytes.Buffer {
-	b, ok := h.buffers.Get().(*bytes.Buffer)
-	if !ok || b.Cap() > maxPooled {
-		return new(bytes.Buffer)
-	}
-	b.Reset()
-	return b
-}
-
 // read reads the body, or returns the refusal of what an API server would not
 // send.
-func (h *handler) read(w http.ResponseWriter, r *http.Request, in *bytes.Buffer) *answer {
+func (h *handler) read(w http.ResponseWriter, r *http.Request, in *body) *answer {
 	refusal := func(code int, reason injector.Reason, format string, args ...any) *answer {
 		a := reject(code, reason, format, args...)
 		return &a
@@ -137,19 +121,21 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request, in *bytes.Buffer)
 	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return refusal(http.StatusInternalServerError, reasonInternalError, "the connection takes no deadline")
 	}
-	if n := r.ContentLength; n > 0 {
-		in.Grow(int(min(n, maxGrow)) + bytes.MinRead)
-	}
-	if _, err := io.Copy(in, http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
-		if _, large := errors.AsType[*http.MaxBytesError](err); large {
-			return refusal(http.StatusRequestEntityTooLarge, reasonTooLarge, "the body is larger than %d bytes", maxBody)
-		}
-		if errors.Is(err, os.ErrDeadlineExceeded) {
-			return refusal(http.StatusRequestTimeout, reasonBadRequest, "the body did not arrive within %s", h.timeout)
-		}
+	switch err := in.read(r.Body, r.ContentLength); {
+	case err == nil:
+		return nil
+	case errors.Is(err, errBusy):
+		w.Header().Set("Retry-After", retryAfter)
+		return refusal(http.StatusServiceUnavailable, reasonBusy, "%v; try again", err)
+	case errors.Is(err, errTooLarge):
+		// What is left of the body is not worth reading.
+		w.Header().Set("Connection", "close")
+		return refusal(http.StatusRequestEntityTooLarge, reasonTooLarge, "the body is larger than %d bytes", maxBody)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return refusal(http.StatusRequestTimeout, reasonBadRequest, "the body did not arrive within %s", h.timeout)
+	default:
 		return refusal(http.StatusBadRequest, reasonBadRequest, "the body could not be read: %v", err)
 	}
-	return nil
 }
 
 func (h *handler) decide(request *reviewRequest) answer {
