@@ -56,24 +56,31 @@ type Options struct {
 	Ready   func() error
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer
-	// MaxLogins is how many logins are worked on at a time, MaxWaiting how many
-	// more wait for their turn, and Patience for how long. Zero means the
-	// defaults.
+	// MaxLogins is how many logins of one auth config are under review at a
+	// time, MaxWaiting how many more of it wait for their turn, and Patience for
+	// how long. MaxTotal bounds the logins of all auth configs, waiting ones
+	// included. Zero means the defaults.
 	MaxLogins  int
 	MaxWaiting int
+	MaxTotal   int
 	Patience   time.Duration
 }
 
 // Defaults of Options.
 const (
-	// DefaultMaxLogins stays well below the 200 writing requests that an API
-	// server works on at a time by default (--max-mutating-requests-inflight,
-	// which TokenReviews count against), so that logins alone can't starve it.
-	DefaultMaxLogins = 128
+	// DefaultMaxLogins of two replicas stay well below the 200 writing requests
+	// that an API server works on at a time by default
+	// (--max-mutating-requests-inflight, which TokenReviews count against), so that
+	// logins alone can't starve it.
+	DefaultMaxLogins = 64
 	// DefaultMaxWaiting and DefaultPatience: at 1,000 logins a second or more, a
-	// queue of this length is empty again before patience ends.
-	DefaultMaxWaiting = 4096
+	// queue of this length is empty again long before patience ends.
+	DefaultMaxWaiting = 192
 	DefaultPatience   = 5 * time.Second
+	// DefaultMaxTotal leaves room for other auth configs when the API server of
+	// one hangs, and is less than DefaultMaxConnections, so that there is always somebody
+	// to tell the next caller that it is too much.
+	DefaultMaxTotal = 448
 )
 
 // Gateway is the V2 API as an http.Handler.
@@ -83,7 +90,7 @@ type Gateway struct {
 	ready    func() error
 	log      *slog.Logger
 	metrics  *metrics
-	limit    *limiter
+	limits   *limits
 	commands map[string]command
 }
 
@@ -102,16 +109,18 @@ func New(o Options) (*Gateway, error) {
 		ready:   o.Ready,
 		log:     o.Logger,
 		metrics: metrics,
-		limit: &limiter{
-			slots:      make(chan struct{}, orDefault(o.MaxLogins, DefaultMaxLogins)),
+		limits: &limits{
+			limiters:   map[string]*limiter{},
+			each:       orDefault(o.MaxLogins, DefaultMaxLogins),
 			maxWaiting: int64(orDefault(o.MaxWaiting, DefaultMaxWaiting)),
+			maxTotal:   int64(orDefault(o.MaxTotal, DefaultMaxTotal)),
 			patience:   time.Duration(orDefault(int64(o.Patience), int64(DefaultPatience))),
 		},
 	}
 	g.commands = map[string]command{
-		"auth":                {g.login},
-		"validate-token":      {g.validateToken},
-		"describe-sub-claims": {g.describeSubClaims},
+		"auth":                g.login,
+		"validate-token":      g.validateToken,
+		"describe-sub-claims": g.describeSubClaims,
 	}
 	return g, nil
 }

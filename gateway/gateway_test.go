@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -46,14 +47,18 @@ func rejecting(context.Context) error {
 	return &review.Rejection{Reason: review.ReasonUnknown, Detail: "no"}
 }
 
-// fixedState is one auth method and one auth config.
+// fixedState is one auth method and its auth configs.
 type fixedState struct {
 	method   authmethod.Method
-	reviewer Reviewer
+	reviewer Reviewer            // of k8s-conf
+	more     map[string]Reviewer // of other auth configs, by name
 	sessions *session.Keyring
 }
 
 func (s *fixedState) AuthConfig(name string) (*AuthConfig, bool) {
+	if reviewer, ok := s.more[name]; ok {
+		return &AuthConfig{Name: name, AccessID: accessID, Reviewer: reviewer}, true
+	}
 	return &AuthConfig{Name: name, AccessID: accessID, Reviewer: s.reviewer}, name == "k8s-conf"
 }
 func (s *fixedState) AuthMethod(id string) (*authmethod.Method, bool) {
@@ -225,18 +230,40 @@ func TestRoutes(t *testing.T) {
 func TestBodiesAreBounded(t *testing.T) {
 	t.Parallel()
 	g, _ := newGateway(t, &fixedState{reviewer: reviewerFunc(rejecting)}, nil)
-	for _, path := range []string{"/auth", "/validate-token", "/describe-sub-claims"} {
-		res, _ := serve(t, g, http.MethodPost, path, strings.Repeat(" ", maxBody+1))
+	for path, limit := range map[string]int{"/auth": 64 << 10, "/validate-token": 16 << 10, "/describe-sub-claims": 16 << 10} {
+		res, _ := serve(t, g, http.MethodPost, path, strings.Repeat(" ", limit+1))
 		if res.StatusCode != http.StatusRequestEntityTooLarge {
 			t.Errorf("%s with a length: %d", path, res.StatusCode)
 		}
+		res, text := serve(t, g, http.MethodPost, path, `{"x":"`+strings.Repeat("x", limit-8)+`"}`)
+		if res.StatusCode == http.StatusRequestEntityTooLarge {
+			t.Errorf("%s with the largest body: %d %s", path, res.StatusCode, text)
+		}
 		recorder := httptest.NewRecorder()
-		endless := io.MultiReader(strings.NewReader(`{"x":"`), endlessReader{})
+		endless := &countingReader{r: io.MultiReader(strings.NewReader(`{"x":"`), endlessReader{})}
 		g.ServeHTTP(recorder, httptest.NewRequest(http.MethodPost, path, endless))
 		if recorder.Code != http.StatusRequestEntityTooLarge || recorder.Header().Get("Content-Type") != "application/json" {
 			t.Errorf("%s without a length: %d", path, recorder.Code)
 		}
+		if endless.n > limit+1 {
+			t.Errorf("%s reads %d bytes", path, endless.n)
+		}
 	}
+	if len(loginBody(strings.Repeat("x", base64.StdEncoding.EncodedLen(maxToken)))) > maxLoginBody {
+		t.Error("the largest token has no room in a login")
+	}
+}
+
+// countingReader knows how much was read.
+type countingReader struct {
+	r io.Reader
+	n int
+}
+
+func (c *countingReader) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += n
+	return n, err
 }
 
 type endlessReader struct{}

@@ -2,7 +2,9 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -19,11 +21,11 @@ func TestLimiter(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			l := newLimiter()
-			if !l.acquire(t.Context()) {
+			if l.acquire(t.Context()) != nil {
 				t.Fatal("the first does not get in")
 			}
 			time.AfterFunc(4*time.Second, l.release)
-			if !l.acquire(t.Context()) {
+			if l.acquire(t.Context()) != nil {
 				t.Error("the second did not wait")
 			}
 			l.release()
@@ -33,9 +35,9 @@ func TestLimiter(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			l := newLimiter()
-			l.acquire(t.Context())
+			turn(t, l)
 			began := time.Now()
-			if l.acquire(t.Context()) || time.Since(began) != 5*time.Second {
+			if !errors.Is(l.acquire(t.Context()), errOverloaded) || time.Since(began) != 5*time.Second {
 				t.Errorf("ended after %s", time.Since(began))
 			}
 		})
@@ -44,16 +46,16 @@ func TestLimiter(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			l := newLimiter()
-			l.acquire(t.Context())
-			second := make(chan bool)
+			turn(t, l)
+			second := make(chan error)
 			go func() { second <- l.acquire(t.Context()) }()
 			synctest.Wait()
 			began := time.Now()
-			if l.acquire(t.Context()) || time.Since(began) != 0 {
+			if !errors.Is(l.acquire(t.Context()), errOverloaded) || time.Since(began) != 0 {
 				t.Error("the third waited")
 			}
 			l.release()
-			if !<-second {
+			if <-second != nil {
 				t.Error("the second did not get its turn")
 			}
 		})
@@ -62,14 +64,90 @@ func TestLimiter(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			l := newLimiter()
-			l.acquire(t.Context())
+			turn(t, l)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			if l.acquire(ctx) || l.waiting.Load() != 0 {
-				t.Errorf("%d wait", l.waiting.Load())
+			if err := l.acquire(ctx); !errors.Is(err, context.DeadlineExceeded) || l.waiting.Load() != 0 {
+				t.Errorf("%v, and %d wait", err, l.waiting.Load())
 			}
 		})
 	})
+}
+
+func turn(t *testing.T, l *limiter) {
+	t.Helper()
+	if err := l.acquire(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := &limits{limiters: map[string]*limiter{}, each: 1, maxWaiting: 1, maxTotal: 2, patience: time.Second}
+		for _, name := range []string{"a", "b"} {
+			if err := l.acquire(t.Context(), name); err != nil {
+				t.Fatalf("%s waits for another auth config: %v", name, err)
+			}
+		}
+		began := time.Now()
+		if err := l.acquire(t.Context(), "c"); !errors.Is(err, errOverloaded) || time.Since(began) != 0 {
+			t.Errorf("one more than the total: %v", err)
+		}
+		l.release("a")
+		if err := l.acquire(t.Context(), "b"); !errors.Is(err, errOverloaded) || time.Since(began) != time.Second {
+			t.Errorf("one more than the auth config's: %v", err)
+		}
+		l.release("b")
+		if n := l.total.Load(); n != 0 {
+			t.Errorf("%d are under way in the end", n)
+		}
+	})
+}
+
+func TestAClusterThatHangsKeepsOnlyItsOwnCallersWaiting(t *testing.T) {
+	t.Parallel()
+	release, entered := make(chan struct{}), make(chan struct{}, 1)
+	hanging := reviewerFunc(func(ctx context.Context) error {
+		entered <- struct{}{}
+		<-release
+		return rejecting(ctx)
+	})
+	state := &fixedState{reviewer: reviewerFunc(rejecting), more: map[string]Reviewer{"hang": hanging}}
+	g, _ := newGateway(t, state, func(o *Options) { o.MaxLogins, o.MaxWaiting, o.Patience = 1, 1, time.Nanosecond })
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		serve(t, g, http.MethodPost, "/auth", strings.Replace(loginBody(aToken), "k8s-conf", "hang", 1))
+	})
+	<-entered
+	if res, text := serve(t, g, http.MethodPost, "/auth", loginBody(aToken)); res.StatusCode != http.StatusUnauthorized {
+		t.Errorf("a login of another cluster: %d %s", res.StatusCode, text)
+	}
+	close(release)
+	wg.Wait()
+}
+
+func TestACallerThatGoesWhileWaitingIsNoOverload(t *testing.T) {
+	t.Parallel()
+	release, entered := make(chan struct{}), make(chan struct{}, 1)
+	blocking := reviewerFunc(func(ctx context.Context) error {
+		entered <- struct{}{}
+		<-release
+		return rejecting(ctx)
+	})
+	g, kept := newGateway(t, &fixedState{reviewer: blocking}, func(o *Options) { o.MaxLogins, o.MaxWaiting, o.Patience = 1, 1, time.Minute })
+	var wg sync.WaitGroup
+	wg.Go(func() { serve(t, g, http.MethodPost, "/auth", loginBody(aToken)) })
+	<-entered
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	request := httptest.NewRequestWithContext(gone, http.MethodPost, "/auth", strings.NewReader(loginBody(aToken)))
+	g.ServeHTTP(httptest.NewRecorder(), request)
+	if record := kept.last(t); record["reason"] != "caller_gone" {
+		t.Errorf("audit log %v", record)
+	}
+	close(release)
+	wg.Wait()
 }
 
 func TestOverload(t *testing.T) {

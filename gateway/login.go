@@ -58,6 +58,7 @@ const (
 	reasonTokenMissing  = "token_missing"
 	reasonTokenTooLarge = "token_too_large"
 	reasonOverloaded    = "overloaded"
+	reasonNotConfigured = "not_configured"
 	reasonTimeout       = "timeout"
 	reasonCallerGone    = "caller_gone"
 	reasonInternal      = "internal_error"
@@ -96,7 +97,7 @@ func (g *Gateway) login(c *call) (any, *refusal) {
 	if client := clientAddress(c.Request); client.IsValid() {
 		a.event.Client = client.String()
 	}
-	g.attempt(c, a)
+	g.try(c, a)
 	if err := g.audit.Write(&a.event); err != nil {
 		g.log.ErrorContext(c.Context(), "the audit log can't be written; logins are refused", "error", err)
 		a.answer = nil
@@ -110,11 +111,27 @@ func (g *Gateway) login(c *call) (any, *refusal) {
 	return a.answer, nil
 }
 
+// try makes an attempt that ends in the audit log even if it panics.
+func (g *Gateway) try(c *call, a *attempt) {
+	defer func() {
+		if v := recover(); v != nil {
+			g.panicked(c.Request, v)
+			a.answer = nil
+			a.end(audit.Failed, reasonInternal, "panic; see the gateway's log", refuse(http.StatusInternalServerError, "internal error"))
+		}
+	}()
+	g.attempt(c, a)
+}
+
 // attempt goes as far as the rules let it.
 func (g *Gateway) attempt(c *call, a *attempt) {
 	var req authRequest
-	if refused := decode(c.body, &req); refused != nil {
+	if refused := c.decode(maxLoginBody, &req); refused != nil {
 		a.end(audit.Denied, reasonBadRequest, refused.public, refused)
+		return
+	}
+	if c.state == nil {
+		a.end(audit.Failed, reasonNotConfigured, "", notConfigured())
 		return
 	}
 	a.event.AccessID, a.event.AuthConfig = req.AccessID, req.AuthConfig
@@ -198,10 +215,6 @@ func (g *Gateway) token(a *attempt, sent string) string {
 func (g *Gateway) identify(c *call, a *attempt, authConfig *AuthConfig, method *authmethod.Method, token string) *authmethod.Identity {
 	ctx, cancel := context.WithTimeout(c.Context(), loginTimeout)
 	defer cancel()
-	if !g.limit.acquire(ctx) {
-		a.end(audit.Failed, reasonOverloaded, "", &refusal{http.StatusTooManyRequests, "too many logins at a time; try again", 2 * time.Second})
-		return nil
-	}
 	user, err := g.review(ctx, authConfig, method, token)
 	if err != nil {
 		g.notReviewed(c, a, err)
@@ -216,9 +229,13 @@ func (g *Gateway) identify(c *call, a *attempt, authConfig *AuthConfig, method *
 	return identity
 }
 
-// review asks the API server, and gives the turn back whatever happens.
+// review waits for a turn, asks the API server, and gives the turn back
+// whatever happens.
 func (g *Gateway) review(ctx context.Context, authConfig *AuthConfig, method *authmethod.Method, token string) (*authmethod.User, error) {
-	defer g.limit.release()
+	if err := g.limits.acquire(ctx, authConfig.Name); err != nil {
+		return nil, err
+	}
+	defer g.limits.release(authConfig.Name)
 	return authConfig.Reviewer.Review(ctx, token, method.Audience)
 }
 
@@ -228,6 +245,8 @@ func (g *Gateway) notReviewed(c *call, a *attempt, err error) {
 	var rejection *review.Rejection
 	var failure *review.Failure
 	switch {
+	case errors.Is(err, errOverloaded):
+		a.end(audit.Failed, reasonOverloaded, "", &refusal{http.StatusTooManyRequests, "too many logins at a time; try again", 2 * time.Second})
 	case errors.As(err, &rejection):
 		a.deny(http.StatusUnauthorized, string(rejection.Reason), rejection.Detail, "failed to validate token: "+rejection.Public())
 	case errors.As(err, &failure):

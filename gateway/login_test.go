@@ -31,7 +31,7 @@ func TestLoginRefuses(t *testing.T) {
 		{"an object for the token", `{"k8s-service-account-token":{}}`, 400, "can't be a JSON {", "bad_request"},
 		{"a field given twice", `{"access-type":"k8s","access-type":"k8s"}`, 400, "not a JSON object", "bad_request"},
 		{"text that is not UTF-8", "{\"access-id\":\"\xff\"}", 400, "not a JSON object", "bad_request"},
-		{"deep nesting", strings.Repeat(`{"a":`, 20000), 400, "not a JSON object", "bad_request"},
+		{"deep nesting", strings.Repeat(`{"a":`, 12000), 400, "not a JSON object", "bad_request"},
 		{"null", "null", 400, "access type [] is not supported", "access_type_not_supported"},
 		{"an empty access key", `{"access-type":"access_key","access-id":"` + accessID + `","access-key":""}`, 400, "access type [access_key] is not supported", "access_type_not_supported"},
 		{"an access type in another case", strings.Replace(loginBody(aToken), `"k8s"`, `"K8S"`, 1), 400, "access type [K8S] is not supported", "access_type_not_supported"},
@@ -105,13 +105,19 @@ func TestLoginFailures(t *testing.T) {
 	}
 	t.Run("a panic is answered and counted", func(t *testing.T) {
 		t.Parallel()
-		g, _ := newGateway(t, &fixedState{reviewer: reviewerFunc(func(context.Context) error { panic("secret") })}, nil)
+		g, kept := newGateway(t, &fixedState{reviewer: reviewerFunc(func(context.Context) error { panic("secret") })}, nil)
 		res, text := serve(t, g, http.MethodPost, "/auth", loginBody(aToken))
 		if res.StatusCode != http.StatusInternalServerError || strings.Contains(text, "secret") || count(t, g.metrics.panics) != 1 {
 			t.Errorf("%d %s", res.StatusCode, text)
 		}
-		if n := len(g.limit.slots); n != 0 {
+		if n := len(g.limits.of("k8s-conf").slots); n != 0 || g.limits.total.Load() != 0 {
 			t.Errorf("%d turns are lost", n)
+		}
+		if record := kept.last(t); record["result"] != "failed" || record["reason"] != "internal_error" || record["access_id"] != accessID {
+			t.Errorf("audit log %v", record)
+		}
+		if got := count(t, g.metrics.logins.WithLabelValues("failed", "internal_error")); got != 1 {
+			t.Errorf("counted %v times", got)
 		}
 	})
 	t.Run("a login that can't be recorded is refused", func(t *testing.T) {
@@ -124,14 +130,28 @@ func TestLoginFailures(t *testing.T) {
 	})
 	t.Run("without a configuration there is no login", func(t *testing.T) {
 		t.Parallel()
-		g, _ := newGateway(t, &fixedState{}, func(o *Options) {
+		g, kept := newGateway(t, &fixedState{}, func(o *Options) {
 			o.State = func() State { return nil }
 			o.Ready = func() error { return errors.New("no valid configuration yet") }
 		})
-		for path, method := range map[string]string{"/auth": "POST", "/.well-known/jwks.json": "GET", "/readyz": "GET"} {
+		for path, method := range map[string]string{"/auth": "POST", "/validate-token": "POST", "/describe-sub-claims": "POST", "/.well-known/jwks.json": "GET", "/readyz": "GET"} {
 			if res, text := serve(t, g, method, path, "{}"); res.StatusCode != http.StatusServiceUnavailable || !strings.Contains(text, "configuration") {
 				t.Errorf("%s: %d %s", path, res.StatusCode, text)
 			}
+		}
+		if record := kept.last(t); record["result"] != "failed" || record["reason"] != "not_configured" {
+			t.Errorf("audit log %v", record)
+		}
+		if got := count(t, g.metrics.logins.WithLabelValues("failed", "not_configured")); got != 1 {
+			t.Errorf("counted %v times", got)
+		}
+	})
+	t.Run("a body that is too large is recorded", func(t *testing.T) {
+		t.Parallel()
+		g, kept := newGateway(t, &fixedState{}, nil)
+		serve(t, g, http.MethodPost, "/auth", strings.Repeat(" ", maxLoginBody+1))
+		if record := kept.last(t); record["result"] != "denied" || record["reason"] != "bad_request" {
+			t.Errorf("audit log %v", record)
 		}
 	})
 }

@@ -1,9 +1,9 @@
 package gateway
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
 	"runtime/debug"
@@ -16,19 +16,24 @@ import (
 	"github.com/gatepass/gatepass/gateway/session"
 )
 
-// maxBody bounds a request. A login has two kilobytes; the bound is that of
-// the largest value that later commands take.
-const maxBody = 1 << 20
+// Bounds of request bodies, in bytes. They decide how much memory strangers
+// can make the gateway hold: one body for each connection.
+const (
+	// maxLoginBody has room for a token of maxToken in base64, and for the fields
+	// of other access types, which some clients send empty.
+	maxLoginBody = 64 << 10
+	// maxTokenBody is for the commands that take a session token.
+	maxTokenBody = 2 * session.MaxLength
+)
 
 // command answers a POST.
-type command struct {
-	run func(*call) (any, *refusal)
-}
+type command func(*call) (any, *refusal)
 
 // call is a request as a command sees it.
 type call struct {
 	*http.Request
-	body  []byte
+	writer http.ResponseWriter
+	// state is nil as long as there is no valid configuration.
 	state State
 }
 
@@ -96,17 +101,7 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, name string) {
 		writeRefusal(w, refuse(http.StatusMethodNotAllowed, "use POST"))
 		return
 	}
-	body, refused := readBody(w, r)
-	if refused != nil {
-		writeRefusal(w, refused)
-		return
-	}
-	state := g.state()
-	if state == nil {
-		writeRefusal(w, &refusal{http.StatusServiceUnavailable, "the gateway has no valid configuration yet", 5 * time.Second})
-		return
-	}
-	answer, refused := found.run(&call{Request: r, body: body, state: state})
+	answer, refused := found(&call{Request: r, writer: w, state: g.state()})
 	if refused != nil {
 		writeRefusal(w, refused)
 		return
@@ -114,26 +109,35 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, name string) {
 	writeAnswer(w, answer)
 }
 
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
-	tooLarge := refuse(http.StatusRequestEntityTooLarge, "the request body has more than %d bytes", maxBody)
-	if r.ContentLength > maxBody {
-		return nil, tooLarge
+// notConfigured is the answer to everything that needs a configuration as long
+// as there is none.
+func notConfigured() *refusal {
+	return &refusal{http.StatusServiceUnavailable, "the gateway has no valid configuration yet", 5 * time.Second}
+}
+
+// decode reads a request's body, of limit bytes at most, and lets go of it.
+// Fields that v does not have are ignored, and so is the content type: some
+// clients send none.
+func (c *call) decode(limit int64, v any) *refusal {
+	tooLarge := refuse(http.StatusRequestEntityTooLarge, "the request body has more than %d bytes", limit)
+	if c.ContentLength > limit {
+		return tooLarge
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	// Of the right size at once: growing would leave several times as much behind.
+	size := c.ContentLength
+	if size < 0 {
+		size = limit
+	}
+	body := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	_, err := body.ReadFrom(http.MaxBytesReader(c.writer, c.Body, limit))
 	var maxBytes *http.MaxBytesError
 	switch {
 	case errors.As(err, &maxBytes):
-		return nil, tooLarge
+		return tooLarge
 	case err != nil:
-		return nil, refuse(http.StatusBadRequest, "the request body could not be read")
+		return refuse(http.StatusBadRequest, "the request body could not be read")
 	}
-	return body, nil
-}
-
-// decode reads a request's body. Fields that v does not have are ignored, and
-// so is the content type: some clients send none.
-func decode(body []byte, v any) *refusal {
-	err := json.Unmarshal(body, v)
+	err = json.Unmarshal(body.Bytes(), v)
 	var semantic *json.SemanticError
 	switch {
 	case err == nil:
@@ -150,7 +154,7 @@ func decode(body []byte, v any) *refusal {
 func (g *Gateway) serveKeys(w http.ResponseWriter, document func(*session.Keyring) []byte) {
 	state := g.state()
 	if state == nil {
-		writeRefusal(w, &refusal{http.StatusServiceUnavailable, "the gateway has no valid configuration yet", 5 * time.Second})
+		writeRefusal(w, notConfigured())
 		return
 	}
 	w.Header().Set("Cache-Control", "public, max-age=300")
@@ -179,8 +183,8 @@ func writeRefusal(w http.ResponseWriter, f *refusal) {
 		seconds := int64((f.retryAfter + time.Second - 1) / time.Second)
 		w.Header().Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
-	// The text quotes what callers sent; Marshal replaces nothing, and text is
-	// valid UTF-8 because shorten makes it so.
+	// The text quotes what callers sent, cut off by shorten between any two bytes;
+	// Marshal refuses what is not UTF-8.
 	body, err := json.Marshal(struct {
 		Error string `json:"error"`
 	}{strings.ToValidUTF8(f.public, "�")})
@@ -203,16 +207,22 @@ func writeRaw(w http.ResponseWriter, status int, body []byte) {
 }
 
 // recoverPanic keeps a defect in one request from looking like a network
-// failure to the caller, and records where it is.
+// failure to the caller.
 func (g *Gateway) recoverPanic(w http.ResponseWriter, r *http.Request) {
 	v := recover()
 	if v == nil {
 		return
 	}
+	g.panicked(r, v)
+	writeRefusal(w, refuse(http.StatusInternalServerError, "internal error"))
+}
+
+// panicked counts a panic and records where it was; its value may hold
+// anything, a token too, and stays out of the log.
+func (g *Gateway) panicked(r *http.Request, v any) {
 	g.metrics.panics.Inc()
 	g.log.ErrorContext(r.Context(), "a request caused a panic; this is a defect, please report it",
 		"path", shorten(r.URL.Path), "panic_type", fmt.Sprintf("%T", v), "stack", string(debug.Stack()))
-	writeRefusal(w, refuse(http.StatusInternalServerError, "internal error"))
 }
 
 // clientAddress is that of the connection. Forwarding headers are written by

@@ -1,10 +1,12 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -20,14 +22,20 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 10 * time.Second
 	writeTimeout      = readTimeout + loginTimeout + 6*time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 32 << 10
+	// idleTimeout is short because idle connections count as well.
+	idleTimeout    = 30 * time.Second
+	maxHeaderBytes = 16 << 10
 
 	// drainTimeout bounds how long requests under way may take after the
 	// shutdown delay. Together with that they must fit in a pod's termination
 	// grace period, 30 s by default.
 	drainTimeout = loginTimeout + 4*time.Second
 )
+
+// DefaultMaxConnections bounds the connections to the API, and with them the
+// memory that strangers can take: a connection of ours costs some 80 KB, and a
+// body and headers of the largest size as much again.
+const DefaultMaxConnections = 512
 
 // CertificateSource provides the certificate to serve with, anew for each
 // handshake, so that a renewed one needs no restart.
@@ -43,7 +51,10 @@ type ServerOptions struct {
 	API          http.Handler
 	APIListener  net.Listener
 	Certificates CertificateSource
-	// Metrics, if set, is served on MetricsListener.
+	// MaxConnections is how many connections to the API are served at a time;
+	// more wait to be accepted. Zero means the default.
+	MaxConnections int
+	// Metrics, if set, is served as /metrics on MetricsListener.
 	Metrics         http.Handler
 	MetricsListener net.Listener
 	// HealthListener, if set, answers /healthz and /readyz without TLS.
@@ -90,6 +101,11 @@ func (s *Server) Run(ctx context.Context) error {
 	o := &s.options
 	api := s.server(o.API)
 	api.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: o.Certificates.GetCertificate}
+	// HTTP/1.1 only: one request at a time a connection is what makes a bound on
+	// connections one on memory, and callers have one request to make.
+	api.Protocols = new(http.Protocols)
+	api.Protocols.SetHTTP1(true)
+	listener := newBoundListener(o.APIListener, orDefault(o.MaxConnections, DefaultMaxConnections))
 	servers := []*http.Server{api}
 	group, failed := errgroup.WithContext(ctx)
 	start := func(what string, serve func() error) {
@@ -100,9 +116,11 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		})
 	}
-	start("the API", func() error { return api.ServeTLS(o.APIListener, "", "") })
+	start("the API", func() error { return api.ServeTLS(listener, "", "") })
 	if o.MetricsListener != nil {
-		metrics := s.server(o.Metrics)
+		mux := http.NewServeMux()
+		mux.Handle("GET /metrics", o.Metrics)
+		metrics := s.server(mux)
 		servers = append(servers, metrics)
 		start("metrics", func() error { return metrics.Serve(o.MetricsListener) })
 	}
@@ -144,9 +162,23 @@ func (s *Server) server(handler http.Handler) *http.Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		// Failed handshakes: port scanners and probes cause most of them.
-		ErrorLog: slog.NewLogLogger(s.options.Logger.Handler(), slog.LevelDebug),
+		ErrorLog:          log.New(serverLog{s.options.Logger}, "", 0),
 	}
+}
+
+// serverLog takes what net/http has to say.
+type serverLog struct{ log *slog.Logger }
+
+// Write implements io.Writer. Port scanners and probes cause most failed
+// handshakes; anything else, running out of files first of all, is for the
+// administrator.
+func (l serverLog) Write(line []byte) (int, error) {
+	level := slog.LevelWarn
+	if bytes.HasPrefix(line, []byte("http: TLS handshake error")) {
+		level = slog.LevelDebug
+	}
+	l.log.Log(context.Background(), level, "HTTP server", "error", string(bytes.TrimSpace(line)))
+	return len(line), nil
 }
 
 func (s *Server) health() http.Handler {

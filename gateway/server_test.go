@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -38,6 +39,7 @@ func (c *certificate) Ready() error {
 // running is a server that runs until stop.
 type running struct {
 	api, health string
+	metrics     string
 	client      *http.Client
 	certificate *certificate
 	stop        context.CancelFunc
@@ -49,6 +51,9 @@ func (r *running) wait() error {
 	<-r.ended
 	return r.err
 }
+
+// testConnections is enough for all tests but the one that is about it.
+const testConnections = 8
 
 func run(t *testing.T, api http.Handler, delay time.Duration, ready func() error) *running {
 	t.Helper()
@@ -66,9 +71,10 @@ func run(t *testing.T, api http.Handler, delay time.Duration, ready func() error
 	}
 	r := &running{certificate: &certificate{pair: source.TLS.Certificates[0]}, ended: make(chan struct{})}
 	o := ServerOptions{
-		API: api, APIListener: listen(), HealthListener: listen(), MetricsListener: listen(), Metrics: http.NotFoundHandler(),
-		Certificates: r.certificate, Ready: ready, ShutdownDelay: delay, Logger: slog.New(slog.DiscardHandler),
+		API: api, APIListener: listen(), HealthListener: listen(), MetricsListener: listen(), Metrics: http.RedirectHandler("/found", http.StatusTeapot),
+		Certificates: r.certificate, Ready: ready, ShutdownDelay: delay, Logger: slog.New(slog.DiscardHandler), MaxConnections: testConnections,
 	}
+	r.metrics = "http://" + o.MetricsListener.Addr().String()
 	r.api, r.health = "https://"+o.APIListener.Addr().String(), "http://"+o.HealthListener.Addr().String()
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool, ServerName: "example.com", MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}
 	r.client = &http.Client{Transport: transport, Timeout: 10 * time.Second}
@@ -210,12 +216,12 @@ func TestServerTLS(t *testing.T) {
 			t.Errorf("%q %v", line, err)
 		}
 	})
-	t.Run("HTTP/2 is spoken", func(t *testing.T) {
+	t.Run("HTTP/2 is not spoken: a connection has one request at a time", func(t *testing.T) {
 		res, err := r.client.Get(r.api)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := res.Body.Close(); err != nil || res.ProtoMajor != 2 {
+		if err := res.Body.Close(); err != nil || res.ProtoMajor != 1 {
 			t.Errorf("%s %v", res.Proto, err)
 		}
 	})
@@ -237,5 +243,64 @@ func TestServerEndsWhenAListenerFails(t *testing.T) {
 	}
 	if err := server.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "serve the API") {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestServerBoundsItsConnections(t *testing.T) {
+	t.Parallel()
+	r := run(t, http.NotFoundHandler(), 0, func() error { return nil })
+	address := strings.TrimPrefix(r.api, "https://")
+	var silent []net.Conn
+	t.Cleanup(func() {
+		for _, conn := range silent {
+			_ = conn.Close()
+		}
+	})
+	for range testConnections {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		silent = append(silent, conn)
+	}
+	answered := make(chan int, 1)
+	go func() {
+		status, _ := r.get(t, r.api)
+		answered <- status
+	}()
+	select {
+	case <-answered:
+		t.Fatal("one connection more than the bound is served")
+	case <-time.After(200 * time.Millisecond):
+	}
+	if err := silent[0].Close(); err != nil {
+		t.Fatal(err)
+	}
+	if status := <-answered; status != http.StatusNotFound {
+		t.Errorf("status %d", status)
+	}
+}
+
+func TestMetricsHaveOnePath(t *testing.T) {
+	t.Parallel()
+	r := run(t, http.NotFoundHandler(), 0, func() error { return nil })
+	for path, want := range map[string]int{"/metrics": http.StatusTeapot, "/": http.StatusNotFound, "/debug/pprof/": http.StatusNotFound} {
+		if got, _ := r.get(t, r.metrics+path); got != want {
+			t.Errorf("%s: %d", path, got)
+		}
+	}
+}
+
+func TestServerLogLevels(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		"http: TLS handshake error from 192.0.2.1:1: EOF":                        "level=DEBUG",
+		"http: Accept error: accept tcp: too many open files; retrying in 5ms\n": "level=WARN",
+	} {
+		var lines bytes.Buffer
+		logger := slog.New(slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		if _, err := io.WriteString(serverLog{logger}, line); err != nil || !strings.Contains(lines.String(), want) {
+			t.Errorf("%q is logged as %q, %v", line, lines.String(), err)
+		}
 	}
 }

@@ -30,8 +30,11 @@ type validation struct {
 // answer, not its failure.
 func (g *Gateway) validateToken(c *call) (any, *refusal) {
 	var req tokenRequest
-	if refused := decode(c.body, &req); refused != nil {
+	if refused := c.decode(maxTokenBody, &req); refused != nil {
 		return nil, refused
+	}
+	if c.state == nil {
+		return nil, notConfigured()
 	}
 	if req.token() == "" {
 		return nil, refuse(http.StatusBadRequest, "token is missing")
@@ -56,8 +59,11 @@ type subClaims struct {
 // describeSubClaims is /describe-sub-claims: what role rules will look at.
 func (g *Gateway) describeSubClaims(c *call) (any, *refusal) {
 	var req tokenRequest
-	if refused := decode(c.body, &req); refused != nil {
+	if refused := c.decode(maxTokenBody, &req); refused != nil {
 		return nil, refused
+	}
+	if c.state == nil {
+		return nil, notConfigured()
 	}
 	claims, err := c.state.Sessions().Verify(req.token(), time.Now())
 	if err != nil {

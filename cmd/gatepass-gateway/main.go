@@ -13,15 +13,23 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// gcPercent trades memory for time. The gateway keeps some megabytes and makes
-// some 60 kB of garbage a login; at Go's default of 100 it collects several
-// times a second under load, for a seventh of its processor time. GOGC
-// overrides it.
-const gcPercent = 400
+// The gateway keeps some megabytes and makes some 60 kB of garbage a login; at
+// Go's default of 100 it collects several times a second under load, for a
+// seventh of its processor time. More trades memory for that, and much more is
+// safe only where GOMEMLIMIT makes the collector work harder before the
+// container's limit is reached. GOGC overrides both.
+const (
+	gcPercent        = 200
+	gcPercentLimited = 400
+)
 
 func main() {
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
+		percent := gcPercent
+		if os.Getenv("GOMEMLIMIT") != "" {
+			percent = gcPercentLimited
+		}
+		debug.SetGCPercent(percent)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := newCommand().ExecuteContext(ctx)
