@@ -15,7 +15,9 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -138,18 +140,18 @@ func (c *Client) review(ctx context.Context, token, audience string) (*authmetho
 	}
 	res, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.notReached(ctx, err)
+		return nil, c.notReached(ctx, err, token)
 	}
 	defer func() { _ = res.Body.Close() }() // read to its end or given up: nothing to learn from it
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
-		return nil, c.notReached(ctx, err)
+		return nil, c.notReached(ctx, err, token)
 	}
-	return c.read(res, answer)
+	return c.read(res, answer, token)
 }
 
 // notReached explains a request that got no complete answer.
-func (c *Client) notReached(ctx context.Context, err error) error {
+func (c *Client) notReached(ctx context.Context, err error, token string) error {
 	if ctx.Err() != nil {
 		return ctx.Err() // the caller's deadline, or the caller is gone
 	}
@@ -160,16 +162,16 @@ func (c *Client) notReached(ctx context.Context, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("no answer within %s", c.timeout)
 	}
-	return &Failure{Reason: ReasonUnreachable, Detail: fmt.Sprintf("the API server can't be reached: %v", err)}
+	return &Failure{Reason: ReasonUnreachable, Detail: "the API server can't be reached: " + clean(err.Error(), token)}
 }
 
 // read makes sense of an answer.
-func (c *Client) read(res *http.Response, answer []byte) (*authmethod.User, error) {
+func (c *Client) read(res *http.Response, answer []byte, token string) (*authmethod.User, error) {
 	if len(answer) > maxAnswer {
 		return nil, &Failure{Reason: ReasonMalformed, Detail: fmt.Sprintf("the API server's answer has more than %d bytes", maxAnswer)}
 	}
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
-		return nil, c.refused(res, answer)
+		return nil, c.refused(res, clean(message(answer), token))
 	}
 	var review struct {
 		Kind   string `json:"kind"`
@@ -189,7 +191,7 @@ func (c *Client) read(res *http.Response, answer []byte) (*authmethod.User, erro
 	}
 	status := &review.Status
 	if !status.Authenticated || status.User.Username == "" {
-		return nil, rejectionFor(status.Error)
+		return nil, rejectionFor(clean(status.Error, token))
 	}
 	return &authmethod.User{
 		Username:  status.User.Username,
@@ -200,8 +202,8 @@ func (c *Client) read(res *http.Response, answer []byte) (*authmethod.User, erro
 }
 
 // refused explains an answer that is not a TokenReview.
-func (c *Client) refused(res *http.Response, answer []byte) error {
-	detail := fmt.Sprintf("the API server answered %d: %s", res.StatusCode, message(answer))
+func (c *Client) refused(res *http.Response, text string) error {
+	detail := fmt.Sprintf("the API server answered %d: %s", res.StatusCode, strconv.QuoteToGraphic(text))
 	switch {
 	case res.StatusCode == http.StatusUnauthorized && c.self:
 		return &Rejection{Reason: ReasonSelfUnauthorized, Detail: detail +
@@ -245,7 +247,7 @@ func requestBody(token, audience string) ([]byte, error) {
 }
 
 // message takes the text out of a Kubernetes Status, or out of whatever a
-// proxy in between said.
+// proxy in between said. It is to be cleaned.
 func message(answer []byte) string {
 	var status struct {
 		Message string `json:"message"`
@@ -254,11 +256,29 @@ func message(answer []byte) string {
 	if json.Unmarshal(answer, &status) == nil && status.Message != "" {
 		text = status.Message
 	}
-	const enough = 300
+	return text
+}
+
+// jwtLike is what may be a token, ours or another: a JWT, or the beginning of
+// one, also where its dots or quotation marks are escaped. Every JWT begins so,
+// because its header is a JSON object: {" in base64.
+var jwtLike = regexp.MustCompile(`ey[A-Za-z0-9_-]{8,}(?:(?:\.|%2[eE]|\\u002[eE])[A-Za-z0-9_-]*)*|[A-Za-z0-9_-]{20,}(?:\.[A-Za-z0-9_-]{20,}){2}`)
+
+// clean takes tokens out of a remote server's text, which goes to logs, and
+// shortens it. Something that is not an API server may send back what it got.
+func clean(text, token string) string {
+	const hidden, enough = "(token)", 300
+	text = strings.ReplaceAll(text, token, hidden)
+	for part := range strings.SplitSeq(token, ".") {
+		if len(part) >= 16 {
+			text = strings.ReplaceAll(text, part, hidden)
+		}
+	}
+	text = jwtLike.ReplaceAllString(text, hidden)
 	if len(text) > enough {
 		text = text[:enough] + "…"
 	}
-	return strconv.QuoteToGraphic(text)
+	return text
 }
 
 // retryAfter reads a header in seconds, which is all that the API server

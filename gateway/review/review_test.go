@@ -300,3 +300,60 @@ func TestNewRefuses(t *testing.T) {
 		})
 	}
 }
+
+func TestATokenThatIsSentBackStaysOutOfErrors(t *testing.T) {
+	t.Parallel()
+	const (
+		header  = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ"
+		payload = "eyJzdWIiOiJzeXN0ZW06c2VydmljZWFjY291bnQ6bnM6c2EifQ"
+		mac     = "c2lnbmF0dXJlLXdpdGgtbWFueS1ieXRlcw"
+		whole   = header + "." + payload + "." + mac
+		another = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJvdGhlciJ9.b3RoZXItc2lnbmF0dXJl"
+	)
+	for _, tt := range []struct {
+		name   string
+		status int
+		body   string
+	}{
+		{"the request's body as it was", 500, `{"spec":{"token":"` + whole + `"}}`},
+		{"in a Status", 403, `{"message":"denied: ` + whole + `"}`},
+		{"cut off by the bound on messages", 500, strings.Repeat("x ", 120) + whole},
+		{"cut off by the server", 500, whole[:len(header)+10]},
+		{"without its header", 500, payload + "." + mac},
+		{"its signature alone", 500, mac},
+		{"with escaped dots", 500, strings.ReplaceAll(whole, ".", "%2E")},
+		{"another token, the reviewer's", 502, "Authorization: Bearer " + another},
+		{"in a review's explanation", 201, `{"kind":"TokenReview","status":{"error":"bad token ` + whole + `"}}`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := failing(t, Options{}, answers(tt.status, tt.body)).Review(t.Context(), whole, "a")
+			if err == nil || !strings.Contains(err.Error(), "(token)") {
+				t.Fatalf("error %v", err)
+			}
+			for _, secret := range []string{header[:12], payload[:12], mac, another[:12], "b3RoZXItc2lnbmF0dXJl"} {
+				if strings.Contains(err.Error(), secret) {
+					t.Errorf("%q is in %v", secret, err)
+				}
+			}
+		})
+	}
+}
+
+func TestATokenInAnAnswerThatIsNotHTTPStaysOutOfErrors(t *testing.T) {
+	t.Parallel()
+	const whole = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJlLXdpdGgtbWFueS1ieXRlcw"
+	client := failing(t, Options{}, func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, whole+"\r\n\r\n")
+		_ = conn.Close()
+	})
+	_, err := client.Review(t.Context(), whole, "a")
+	if err == nil || !strings.Contains(err.Error(), "(token)") || strings.Contains(err.Error(), "c2lnb") {
+		t.Errorf("error %v", err)
+	}
+}
