@@ -279,12 +279,18 @@ func publicFailure(f *review.Failure) (string, time.Duration) {
 }
 
 func (g *Gateway) grant(c *call, a *attempt, authConfig *AuthConfig, method *authmethod.Method, id *authmethod.Identity) {
+	now := time.Now()
+	life := method.SessionLife(now)
+	if life < time.Second { // it has expired since it was looked at, or does within the second
+		a.deny(http.StatusUnauthorized, string(authmethod.ReasonAccessExpired), "", "unauthorized: the auth method's access expired")
+		return
+	}
 	token, claims, err := c.state.Sessions().Sign(session.Grant{
 		AccessID:  method.AccessID,
 		Subject:   id.Subject(),
 		SubClaims: id.SubClaims(authConfig.Name),
-		TTL:       method.SessionTTL,
-		Now:       time.Now(),
+		TTL:       life,
+		Now:       now,
 	})
 	if err != nil {
 		g.log.ErrorContext(c.Context(), "a session could not be signed", "error", err)

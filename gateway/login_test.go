@@ -5,11 +5,14 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatepass/gatepass/gateway/audit"
+	"github.com/gatepass/gatepass/gateway/authmethod"
 	"github.com/gatepass/gatepass/gateway/review"
 )
 
@@ -152,6 +155,41 @@ func TestLoginFailures(t *testing.T) {
 		serve(t, g, http.MethodPost, "/auth", strings.Repeat(" ", maxLoginBody+1))
 		if record := kept.last(t); record["result"] != "denied" || record["reason"] != "bad_request" {
 			t.Errorf("audit log %v", record)
+		}
+	})
+}
+
+func TestSessionsEndWithTheirMethod(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ring := keyring(t)
+		g, _ := newGateway(t, &fixedState{sessions: ring}, nil)
+		for _, tt := range []struct {
+			name          string
+			expires, want time.Duration // from now on; 0 is never, and no session
+		}{
+			{"a method without an end", 0, 15 * time.Minute},
+			{"a method that ends later", time.Hour, 15 * time.Minute},
+			{"a method that ends before the session would", time.Minute, time.Minute},
+			{"a method that ends now", time.Millisecond, 0},
+			{"a method that ended during the login", -time.Second, 0},
+		} {
+			method := &authmethod.Method{AccessID: accessID, SessionTTL: 15 * time.Minute}
+			if tt.expires != 0 {
+				method.Expires = time.Now().Add(tt.expires)
+			}
+			a := &attempt{}
+			g.grant(&call{Request: httptest.NewRequest(http.MethodPost, "/auth", nil), state: &fixedState{sessions: ring}}, a,
+				&AuthConfig{Name: "k8s-conf"}, method, &authmethod.Identity{Namespace: "ns", ServiceAccount: "sa"})
+			if tt.want == 0 {
+				if a.answer != nil || a.event.Reason != string(authmethod.ReasonAccessExpired) || a.refused == nil || a.refused.status != http.StatusUnauthorized {
+					t.Errorf("%s: %+v", tt.name, a)
+				}
+				continue
+			}
+			if a.answer == nil || a.answer.Creds.Expiry != time.Now().Add(tt.want).Unix() {
+				t.Errorf("%s: %+v", tt.name, a.answer)
+			}
 		}
 	})
 }

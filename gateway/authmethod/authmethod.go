@@ -109,6 +109,15 @@ func (m *Method) Allows(id *Identity) *Denial {
 	return nil
 }
 
+// SessionLife is how long a session that begins now may last: SessionTTL, but
+// not beyond the method's own expiry. It is not positive after that.
+func (m *Method) SessionLife(now time.Time) time.Duration {
+	if m.Expires.IsZero() {
+		return m.SessionTTL
+	}
+	return min(m.SessionTTL, m.Expires.Sub(now))
+}
+
 func matchAny(patterns []string, name string) bool {
 	if len(patterns) == 0 {
 		return true
