@@ -19,7 +19,7 @@ import (
 // safe only where GOMEMLIMIT makes the collector work harder before the
 // container's limit is reached. GOGC overrides both.
 const (
-	gcPercent        = 200
+	gcPercent        = 150
 	gcPercentLimited = 400
 )
 

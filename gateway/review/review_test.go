@@ -2,14 +2,22 @@ package review
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"io"
+	"math/big"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -274,6 +282,76 @@ func TestTransportFollowsItsCA(t *testing.T) {
 	if got := reason(); got != ReasonUnreachable {
 		t.Errorf("the old CA is still trusted: %s", got)
 	}
+}
+
+// clientPair writes a new client certificate of that name.
+func clientPair(t *testing.T, certFile, keyFile, name string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := x509.MarshalPKCS8PrivateKey(key)
+	if err == nil {
+		err = os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}), 0o600)
+	}
+	if err == nil {
+		err = os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestTransportFollowsItsClientCertificate(t *testing.T) {
+	t.Parallel()
+	var seen atomic.Value
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen.Store(r.TLS.PeerCertificates[0].Subject.CommonName)
+		w.WriteHeader(http.StatusInternalServerError)
+	}))
+	server.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MinVersion: tls.VersionTLS12}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	clientPair(t, cert, key, "first")
+	config := &rest.Config{Host: server.URL}
+	config.CAData = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	config.CertFile, config.KeyFile = cert, key
+	client, err := New(Options{Config: config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	expect := func(what, want string) {
+		t.Helper()
+		// The check is due, as it would be a minute later.
+		client.transport.mu.Lock()
+		client.transport.checked = time.Time{}
+		client.transport.mu.Unlock()
+		_, err := client.Review(t.Context(), token, "a")
+		var failure *Failure
+		if !errors.As(err, &failure) || failure.Reason != ReasonServerError || seen.Load() != want {
+			t.Errorf("%s: the server saw %v: %v", what, seen.Load(), err)
+		}
+	}
+	expect("at first", "first")
+	clientPair(t, cert, key, "second")
+	expect("after a rotation, on a connection that was busy", "second")
+	if err := os.WriteFile(cert, []byte("half a fi"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expect("with a broken file", "second")
+	clientPair(t, filepath.Join(dir, "unused"), key, "third")
+	expect("with a key that does not fit", "second")
+	clientPair(t, cert, key, "fourth")
+	expect("when both fit again", "fourth")
 }
 
 func TestNewRefuses(t *testing.T) {

@@ -20,23 +20,28 @@ const (
 	// no limit on how many are made: the gateway bounds its logins.
 	idleConnections = 256
 
-	// caInterval is how often the CA file is looked at. A cluster's CA is
-	// rotated over days, with both in the bundle.
-	caInterval = time.Minute
+	// fileInterval is how often the CA file and the client certificate are looked
+	// at. A cluster's CA is rotated over days, with both in the bundle, and a
+	// certificate well before it expires.
+	fileInterval = time.Minute
 )
 
-// transport is an http.Transport that follows its CA file.
+// transport is an http.Transport that follows its CA file and its client
+// certificate. Both belong to connections, so a change of one means new ones:
+// a busy connection would go on with the old certificate until the API server
+// does not accept that any more.
 //
 // It speaks HTTP/1.1. With 32 logins at a time HTTP/2 is no faster (test/gateway
 // has the benchmark), and it would put all reviews on one connection: to one
 // API server of several, and lost together when that connection breaks.
 type transport struct {
-	caFile string
+	caFile            string // empty if the CA is not a file's
+	certFile, keyFile string // empty if there is no client certificate in files
 
-	mu      sync.Mutex
-	current *http.Transport
-	ca      []byte
-	checked time.Time
+	mu            sync.Mutex
+	current       *http.Transport
+	ca, cert, key []byte
+	checked       time.Time
 }
 
 func newTransport(config *rest.Config) (*transport, error) {
@@ -77,7 +82,41 @@ func newTransport(config *rest.Config) (*transport, error) {
 			return nil, fmt.Errorf("read the API server's CA: %w", err)
 		}
 	}
+	if len(config.CertData) > 0 || config.CertFile == "" || config.KeyFile == "" {
+		return t, nil
+	}
+	t.certFile, t.keyFile = config.CertFile, config.KeyFile
+	pair, err := t.readPair()
+	if err != nil {
+		return nil, fmt.Errorf("read the client certificate: %w", err)
+	}
+	t.present(pair)
 	return t, nil
+}
+
+// present makes the current transport use a client certificate.
+func (t *transport) present(pair *tls.Certificate) {
+	t.current.TLSClientConfig.Certificates = nil
+	t.current.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
+}
+
+// readPair reads the client certificate. The result is nil if the files have
+// not changed.
+func (t *transport) readPair() (*tls.Certificate, error) {
+	cert, certErr := os.ReadFile(t.certFile)
+	key, keyErr := os.ReadFile(t.keyFile)
+	if err := errors.Join(certErr, keyErr); err != nil {
+		return nil, err
+	}
+	if bytes.Equal(cert, t.cert) && bytes.Equal(key, t.key) {
+		return nil, nil //nolint:nilnil // no change is not an error
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		return nil, err
+	}
+	t.cert, t.key = cert, key
+	return &pair, nil
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -90,33 +129,50 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// latest returns the transport that trusts the CA file's present content.
+// latest returns the transport that goes by the files' present content.
 func (t *transport) latest() *http.Transport {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.caFile == "" || time.Since(t.checked) < caInterval {
+	if (t.caFile == "" && t.certFile == "") || time.Since(t.checked) < fileInterval {
 		return t.current
 	}
 	t.checked = time.Now()
-	// A file that can't be read or holds no certificate is one that is being
-	// replaced, or a mistake that must not end a working connection.
-	ca, err := os.ReadFile(t.caFile)
-	if err != nil || bytes.Equal(ca, t.ca) {
-		return t.current
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(ca) {
+	pool, pair := t.changed()
+	if pool == nil && pair == nil {
 		return t.current
 	}
 	old := t.current
 	t.current = old.Clone()
-	t.current.TLSClientConfig.RootCAs = pool
-	t.ca = ca
-	old.CloseIdleConnections()
+	if pool != nil {
+		t.current.TLSClientConfig.RootCAs = pool
+	}
+	if pair != nil {
+		t.present(pair)
+	}
+	old.CloseIdleConnections() // and those in use when they become idle
 	return t.current
 }
 
-// suspect makes the next request look at the CA file again.
+// changed returns what is new in the files. One that can't be read, and a
+// certificate without its key, are being replaced, or a mistake that must not
+// end a working connection.
+func (t *transport) changed() (pool *x509.CertPool, pair *tls.Certificate) {
+	if t.caFile != "" {
+		ca, err := os.ReadFile(t.caFile)
+		fresh := x509.NewCertPool()
+		if err == nil && !bytes.Equal(ca, t.ca) && fresh.AppendCertsFromPEM(ca) {
+			pool, t.ca = fresh, ca
+		}
+	}
+	if t.certFile != "" {
+		if fresh, err := t.readPair(); err == nil {
+			pair = fresh
+		}
+	}
+	return pool, pair
+}
+
+// suspect makes the next request look at the files again.
 func (t *transport) suspect() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
