@@ -50,7 +50,7 @@ func serve(ctx context.Context, f *flags) (err error) {
 	if err != nil {
 		return err
 	}
-	states := state.New(state.Options{Cluster: f.cluster, Keys: store, ObserveReview: measures.review})
+	states := state.New(state.Options{Cluster: f.cluster, Keys: store, ObserveReview: measures.review, Logger: log})
 	defer states.Close()
 	server, err := f.server(ctx, log, measures, states, certificates, records)
 	if err != nil {
@@ -69,6 +69,7 @@ func serve(ctx context.Context, f *flags) (err error) {
 	group.Go(func() error {
 		return config.Watch(background, config.WatchOptions{File: f.config, Apply: states.Apply, Reloaded: measures.reloaded, Logger: log})
 	})
+	group.Go(func() error { return states.Follow(background) })
 	group.Go(func() error {
 		defer stop()
 		serving, cancel := context.WithCancel(ctx)

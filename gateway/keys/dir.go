@@ -24,10 +24,10 @@ func NewDir(dataDir string) (*Dir, error) {
 }
 
 // Keys implements Store.
-func (d *Dir) Keys(_ context.Context, accessIDs []string) (map[string]crypto.Signer, error) {
+func (d *Dir) Keys(_ context.Context, accessIDs []string, known map[string]crypto.Signer) (map[string]crypto.Signer, error) {
 	keys := make(map[string]crypto.Signer, len(accessIDs))
 	for _, id := range accessIDs {
-		key, err := d.key(id)
+		key, err := d.key(id, known[id])
 		if err != nil {
 			return nil, fmt.Errorf("signing key of access id %s: %w", id, err)
 		}
@@ -36,7 +36,7 @@ func (d *Dir) Keys(_ context.Context, accessIDs []string) (map[string]crypto.Sig
 	return keys, nil
 }
 
-func (d *Dir) key(accessID string) (crypto.Signer, error) {
+func (d *Dir) key(accessID string, known crypto.Signer) (crypto.Signer, error) {
 	if !filepath.IsLocal(accessID) || filepath.Base(accessID) != accessID {
 		return nil, errors.New("the access id can't be a file name")
 	}
@@ -45,7 +45,7 @@ func (d *Dir) key(accessID string) (crypto.Signer, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return key, err
 	}
-	_, encoded, err := generate()
+	_, encoded, err := missing(known)
 	if err != nil {
 		return nil, err
 	}

@@ -20,8 +20,10 @@ import (
 type Store interface {
 	// Keys returns a key for each access id. A key that is missing is generated
 	// and kept before it is returned, so that nothing is ever signed with a key
-	// that another gateway, or this one after a restart, does not know.
-	Keys(ctx context.Context, accessIDs []string) (map[string]crypto.Signer, error)
+	// that another gateway, or this one after a restart, does not know. If the
+	// missing key is in known, it is that one which is kept: the store lost it,
+	// and there are sessions that it signed.
+	Keys(ctx context.Context, accessIDs []string, known map[string]crypto.Signer) (map[string]crypto.Signer, error)
 }
 
 // maxFileSize bounds a key file. The PEM of an 8192-bit RSA key has 6.4 KB.
@@ -53,12 +55,15 @@ func readFile(name string) (data []byte, err error) {
 	return io.ReadAll(io.LimitReader(f, maxFileSize))
 }
 
-// generate makes the key of a new auth method. P-256 signs some thirty times
-// as fast as RSA with 2048 bits.
-func generate() (crypto.Signer, []byte, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, nil, fmt.Errorf("generate a signing key: %w", err)
+// missing returns the key to keep where there is none: the known one, or that
+// of a new auth method. P-256 signs some thirty times as fast as RSA with 2048
+// bits.
+func missing(key crypto.Signer) (crypto.Signer, []byte, error) {
+	if key == nil {
+		var err error
+		if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+			return nil, nil, fmt.Errorf("generate a signing key: %w", err)
+		}
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {

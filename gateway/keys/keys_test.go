@@ -36,11 +36,11 @@ func equal(t *testing.T, a, b crypto.Signer) bool {
 func TestDirKeepsKeys(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir()
-	first, err := openDir(t, path).Keys(t.Context(), []string{"p-a", "p-b"})
+	first, err := openDir(t, path).Keys(t.Context(), []string{"p-a", "p-b"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := openDir(t, path).Keys(t.Context(), []string{"p-b", "p-a", "p-c"})
+	again, err := openDir(t, path).Keys(t.Context(), []string{"p-b", "p-a", "p-c"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,6 +65,26 @@ func TestDirKeepsKeys(t *testing.T) {
 	}
 }
 
+func TestDirGetsLostKeysBack(t *testing.T) {
+	t.Parallel()
+	path := t.TempDir()
+	dir := openDir(t, path)
+	first, err := dir.Keys(t.Context(), []string{"p-a"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(path, "signing-keys", "p-a.pem")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dir.Keys(t.Context(), []string{"p-a"}, first); err != nil {
+		t.Fatal(err)
+	}
+	again, err := openDir(t, path).Keys(t.Context(), []string{"p-a"}, nil)
+	if err != nil || !equal(t, first["p-a"], again["p-a"]) {
+		t.Errorf("a key that the folder lost was replaced: %v", err)
+	}
+}
+
 func TestDirWithTwoGateways(t *testing.T) {
 	t.Parallel()
 	path := t.TempDir()
@@ -74,7 +94,7 @@ func TestDirWithTwoGateways(t *testing.T) {
 		dir := openDir(t, path)
 		wg.Go(func() {
 			var err error
-			if got[i], err = dir.Keys(t.Context(), []string{"p-a"}); err != nil {
+			if got[i], err = dir.Keys(t.Context(), []string{"p-a"}, nil); err != nil {
 				t.Error(err)
 			}
 		})
@@ -92,7 +112,7 @@ func TestDirRefuses(t *testing.T) {
 	path := t.TempDir()
 	dir := openDir(t, path)
 	for _, id := range []string{"../p-a", "/p-a", "p/a", "", ".."} {
-		if _, err := dir.Keys(t.Context(), []string{id}); err == nil {
+		if _, err := dir.Keys(t.Context(), []string{id}, nil); err == nil {
 			t.Errorf("the access id %q is accepted", id)
 		}
 	}
@@ -100,7 +120,7 @@ func TestDirRefuses(t *testing.T) {
 	if err := os.WriteFile(name, []byte("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := dir.Keys(t.Context(), []string{"p-broken"})
+	_, err := dir.Keys(t.Context(), []string{"p-broken"}, nil)
 	if err == nil || !strings.Contains(err.Error(), "can't be read") || strings.Contains(err.Error(), "c2VjcmV0") {
 		t.Errorf("error %v", err)
 	}

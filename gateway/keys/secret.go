@@ -48,11 +48,11 @@ func NewSecret(o SecretOptions) (*Secret, error) {
 const attempts = 5
 
 // Keys implements Store.
-func (s *Secret) Keys(ctx context.Context, accessIDs []string) (map[string]crypto.Signer, error) {
+func (s *Secret) Keys(ctx context.Context, accessIDs []string, known map[string]crypto.Signer) (map[string]crypto.Signer, error) {
 	var err error
 	for range attempts {
 		var keys map[string]crypto.Signer
-		keys, err = s.try(ctx, accessIDs)
+		keys, err = s.try(ctx, accessIDs, known)
 		if err == nil {
 			return keys, nil
 		}
@@ -66,7 +66,7 @@ func (s *Secret) Keys(ctx context.Context, accessIDs []string) (map[string]crypt
 // try reads the Secret and adds what is missing. The update carries the
 // resource version that was read, so that of two gateways one loses, reads again
 // and finds the other's keys.
-func (s *Secret) try(ctx context.Context, accessIDs []string) (map[string]crypto.Signer, error) {
+func (s *Secret) try(ctx context.Context, accessIDs []string, known map[string]crypto.Signer) (map[string]crypto.Signer, error) {
 	secret, err := s.secrets.Get(ctx, s.name, metav1.GetOptions{})
 	if err != nil {
 		return nil, err
@@ -77,7 +77,7 @@ func (s *Secret) try(ctx context.Context, accessIDs []string) (map[string]crypto
 		entry := id + ".pem"
 		encoded, ok := secret.Data[entry]
 		if !ok {
-			if keys[id], encoded, err = generate(); err != nil {
+			if keys[id], encoded, err = missing(known[id]); err != nil {
 				return nil, err
 			}
 			set(secret, entry, encoded)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-json-experiment/json"
@@ -88,17 +89,34 @@ type Keyring struct {
 	issuer    string
 	methods   map[string]*Key // by access id
 	keys      map[string]*Key // by key id
+	retired   []Retired
 	jwks      []byte
 	discovery []byte
 }
 
-// NewKeyring takes the gateway's public URL and one key for each access id.
-// Two access ids may have the same key.
-func NewKeyring(issuer string, methods map[string]*Key) (*Keyring, error) {
-	r := &Keyring{issuer: issuer, methods: maps.Clone(methods), keys: map[string]*Key{}}
+// Retired is a key that an access id signed with before. It signs nothing any
+// more, but its sessions are valid until then.
+type Retired struct {
+	AccessID string
+	Key      *Key
+	Until    time.Time
+}
+
+// NewKeyring takes the gateway's public URL, one key for each access id, and
+// the keys that were replaced lately. Two access ids may have the same key.
+func NewKeyring(issuer string, methods map[string]*Key, retired ...Retired) (*Keyring, error) {
+	r := &Keyring{issuer: issuer, methods: maps.Clone(methods), keys: map[string]*Key{}, retired: slices.Clone(retired)}
 	for id, key := range r.methods {
 		if same, ok := r.keys[key.id]; ok {
 			r.methods[id] = same
+			continue
+		}
+		r.keys[key.id] = key
+	}
+	for i := range r.retired {
+		key := r.retired[i].Key
+		if same, ok := r.keys[key.id]; ok {
+			r.retired[i].Key = same
 			continue
 		}
 		r.keys[key.id] = key
@@ -129,6 +147,13 @@ func NewKeyring(issuer string, methods map[string]*Key) (*Keyring, error) {
 		return nil, fmt.Errorf("write the discovery document: %w", err)
 	}
 	return r, nil
+}
+
+// signed says whether sessions of an access id may bear a key's signature.
+func (r *Keyring) signed(accessID string, key *Key, now time.Time) bool {
+	return r.methods[accessID] == key || slices.ContainsFunc(r.retired, func(old Retired) bool {
+		return old.AccessID == accessID && old.Key == key && now.Before(old.Until)
+	})
 }
 
 // discovery has what OpenID Connect Discovery 1.0, section 3, requires of an

@@ -136,7 +136,7 @@ func (r *Keyring) Verify(token string, now time.Time) (*Claims, error) {
 
 func (r *Keyring) check(c *Claims, key *Key, now time.Time) error {
 	switch {
-	case c.Issuer != r.issuer, c.Audience != c.AccessID, r.methods[c.AccessID] != key:
+	case c.Issuer != r.issuer, c.Audience != c.AccessID, !r.signed(c.AccessID, key, now):
 		return ErrUnknown
 	case now.Unix() >= c.Expiry:
 		return ErrExpired

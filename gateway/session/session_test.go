@@ -321,3 +321,41 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 }
+
+func TestSessionsOfARetiredKey(t *testing.T) {
+	t.Parallel()
+	before, after := newKey(t, ecKey(t)), newKey(t, ecKey(t))
+	token := sign(t, newRing(t, issuer, map[string]*Key{"p-a": before}), grant("p-a"))
+	ring := func(retired ...Retired) *Keyring {
+		t.Helper()
+		r, err := NewKeyring(issuer, map[string]*Key{"p-a": after, "p-b": after}, retired...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	for _, tt := range []struct {
+		name string
+		ring *Keyring
+		want error
+	}{
+		{"are valid for a while", ring(Retired{"p-a", before, now.Add(time.Second)}), nil},
+		{"are not valid after that", ring(Retired{"p-a", before, now}), ErrUnknown},
+		{"are not valid if another method's key was retired", ring(Retired{"p-b", before, now.Add(time.Second)}), ErrUnknown},
+		{"are not valid if the key is gone", ring(), ErrUnknown},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := tt.ring.Verify(token, now); !errors.Is(err, tt.want) {
+				t.Errorf("error %v, want %v", err, tt.want)
+			}
+		})
+	}
+	retired := ring(Retired{"p-a", before, now.Add(time.Second)})
+	if !strings.Contains(string(retired.JWKS()), before.ID()) {
+		t.Error("others can't verify sessions of the retired key")
+	}
+	if _, err := ring().Verify(sign(t, retired, grant("p-a")), now); err != nil {
+		t.Errorf("a new session is not signed with the new key: %v", err)
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,12 +34,15 @@ type Options struct {
 	Keys keys.Store
 	// ObserveReview, if set, is told how long each token review took.
 	ObserveReview func(outcome string, took time.Duration)
+	Logger        *slog.Logger
 }
 
 // Store holds the present snapshot. It is safe for concurrent use.
 type Store struct {
 	options Options
 	present atomic.Pointer[snapshot]
+	// changing is held by what replaces the snapshot.
+	changing sync.Mutex
 }
 
 // New makes a store that holds nothing yet.
@@ -59,11 +64,12 @@ func (s *Store) Ready() error {
 	return nil
 }
 
-// Apply takes a configuration into use, completely or not at all. It must not
-// be called twice at the same time.
+// Apply takes a configuration into use, completely or not at all.
 func (s *Store) Apply(ctx context.Context, cfg *config.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
 	defer cancel()
+	s.changing.Lock()
+	defer s.changing.Unlock()
 	next, err := s.build(ctx, cfg)
 	if err != nil {
 		return err
@@ -85,8 +91,9 @@ func (s *Store) Close() {
 type snapshot struct {
 	authConfigs map[string]*gateway.AuthConfig
 	methods     map[string]*authmethod.Method
-	sessions    *session.Keyring
 	reviewers   []*review.Client
+	config      *config.Config
+	signing
 }
 
 func (s *snapshot) AuthConfig(name string) (*gateway.AuthConfig, bool) {
@@ -140,41 +147,9 @@ func (s *Store) build(ctx context.Context, cfg *config.Config) (*snapshot, error
 	if err := errors.Join(errs...); err != nil {
 		return nil, err // before any key is generated
 	}
-	sessions, err := s.keyring(ctx, cfg)
-	if err != nil {
+	next.config = cfg
+	if err := s.sign(ctx, next, s.present.Load()); err != nil {
 		return nil, err
 	}
-	next.sessions = sessions
 	return next, nil
-}
-
-func (s *Store) keyring(ctx context.Context, cfg *config.Config) (*session.Keyring, error) {
-	signing := make(map[string]*session.Key, len(cfg.AuthMethods))
-	var kept []string
-	for i := range cfg.AuthMethods {
-		m := &cfg.AuthMethods[i]
-		if m.SigningKeyFile == "" {
-			kept = append(kept, m.AccessID)
-			continue
-		}
-		private, err := keys.ReadFile(m.SigningKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("auth method %q: %w", m.Name, err)
-		}
-		if signing[m.AccessID], err = session.NewKey(private); err != nil {
-			return nil, fmt.Errorf("auth method %q: %s: %w", m.Name, m.SigningKeyFile, err)
-		}
-	}
-	if len(kept) > 0 {
-		found, err := s.options.Keys.Keys(ctx, kept)
-		if err != nil {
-			return nil, err
-		}
-		for id, private := range found {
-			if signing[id], err = session.NewKey(private); err != nil {
-				return nil, fmt.Errorf("kept signing key of access id %s: %w", id, err)
-			}
-		}
-	}
-	return session.NewKeyring(cfg.Issuer, signing)
 }

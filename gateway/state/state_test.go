@@ -4,9 +4,18 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,6 +24,7 @@ import (
 
 	"github.com/gatepass/gatepass/gateway/config"
 	"github.com/gatepass/gatepass/gateway/keys"
+	"github.com/gatepass/gatepass/gateway/session"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -138,7 +148,7 @@ func TestApply(t *testing.T) {
 
 type brokenKeys struct{}
 
-func (brokenKeys) Keys(context.Context, []string) (map[string]crypto.Signer, error) {
+func (brokenKeys) Keys(context.Context, []string, map[string]crypto.Signer) (map[string]crypto.Signer, error) {
 	return nil, errors.New("the Secret can't be read")
 }
 
@@ -148,4 +158,97 @@ func TestApplyWithoutKeys(t *testing.T) {
 	if err := store.Apply(t.Context(), parse(t, oneMethod)); err == nil || store.Ready() == nil {
 		t.Errorf("ready without signing keys: %v", err)
 	}
+}
+
+func TestFollow(t *testing.T) {
+	t.Parallel()
+	const id = "p-abcdefghij12km"
+	kept, file := t.TempDir(), filepath.Join(t.TempDir(), "key.pem")
+	dir, err := keys.NewDir(kept)
+	if err != nil {
+		t.Fatal(err)
+	}
+	newKey := func() {
+		t.Helper()
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.MarshalPKCS8PrivateKey(key)
+		if err == nil {
+			err = os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	newKey()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		store := New(Options{Cluster: noCluster, Keys: dir, Logger: slog.New(slog.DiscardHandler)})
+		text := oneMethod + "- {name: f, accessID: p-fffffffff12km, sessionTTL: 150s, signingKeyFile: " + file + ", kubernetes: {}}\n"
+		if err := store.Apply(ctx, parse(t, text)); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- store.Follow(ctx) }()
+		step := func(d time.Duration) {
+			time.Sleep(d)
+			synctest.Wait()
+		}
+		issue := func(id string) string {
+			t.Helper()
+			token, _, err := store.State().Sessions().Sign(session.Grant{AccessID: id, TTL: time.Hour, Now: time.Now()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return token
+		}
+		expect := func(what, token string, want error) {
+			t.Helper()
+			if _, err := store.State().Sessions().Verify(token, time.Now()); !errors.Is(err, want) {
+				t.Errorf("%s: %v, want %v", what, err, want)
+			}
+		}
+		step(time.Second)
+
+		name := filepath.Join(kept, "signing-keys", id+".pem")
+		had, err := os.ReadFile(name)
+		if err == nil {
+			err = os.Remove(name)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		step(time.Minute)
+		if has, err := os.ReadFile(name); err != nil || !bytes.Equal(has, had) {
+			t.Errorf("a key that was lost does not come back: %v", err)
+		}
+
+		before := issue("p-fffffffff12km")
+		first := store.State()
+		newKey()
+		step(time.Minute)
+		expect("a session of the key before", before, nil)
+		expect("a session of the new key", issue("p-fffffffff12km"), nil)
+		if bytes.Equal(first.Sessions().JWKS(), store.State().Sessions().JWKS()) {
+			t.Error("a new key in the file is not followed")
+		}
+		if err := os.WriteFile(file, []byte("half a fi"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		step(time.Minute)
+		expect("while the file is broken", issue("p-fffffffff12km"), nil)
+		newKey()
+		step(2 * time.Minute)
+		expect("after the longest life of a session of the key before", before, session.ErrUnknown)
+		step(2 * time.Minute)
+		if n := bytes.Count(store.State().Sessions().JWKS(), []byte(`"kid"`)); n != 2 {
+			t.Errorf("%d keys are published in the end", n)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
