@@ -91,6 +91,22 @@ func TestParseDefaults(t *testing.T) {
 	}
 }
 
+func TestParseMappedAddresses(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"::ffff:127.0.0.1": "127.0.0.1/32", "::ffff:10.1.2.3/104": "10.0.0.0/8", "::ffff:0:0/96": "0.0.0.0/0", "10.1.2.3/8": "10.0.0.0/8", "::/0": "::/0",
+	} {
+		got, err := Parse([]byte(method("  boundIPs: [\"" + text + "\"]\n")))
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got.AuthMethods[0].BoundIPs[0] != netip.MustParsePrefix(want) {
+			t.Errorf("%s is %s, want %s", text, got.AuthMethods[0].BoundIPs[0], want)
+		}
+	}
+}
+
 // method is a file with one auth method that has a mistake.
 func method(fields string) string {
 	return head + "authMethods:\n- name: m\n  accessID: p-abcdefghij12km\n  kubernetes: {}\n" + fields
@@ -119,6 +135,12 @@ func TestParseMistakes(t *testing.T) {
 		{"no issuer", strings.Replace(head, "issuer: https://g:8000", "", 1), "issuer: Required value"},
 		{"an issuer without TLS", strings.Replace(head, "https", "http", 1), "issuer: Invalid value: \"http://g:8000\": must begin with https://"},
 		{"an issuer with a slash at its end", strings.Replace(head, "8000", "8000/", 1), "must not end with a slash"},
+		{"an issuer with a path", strings.Replace(head, "8000", "8000/foo", 1), "must not have a path"},
+		{"an issuer without a host", strings.Replace(head, "//g:", "//:", 1), "must name a host"},
+		{"an empty list of namespaces", head + "authMethods: [{name: m, accessID: p-abcdefghij12km, kubernetes: {boundNamespaces: []}}]", "authMethods[0].kubernetes.boundNamespaces: Invalid"},
+		{"an empty list of pods", head + "authMethods: [{name: m, accessID: p-abcdefghij12km, kubernetes: {boundPodNames: []}}]", "authMethods[0].kubernetes.boundPodNames: Invalid"},
+		{"an empty list of accounts", head + "authMethods: [{name: m, accessID: p-abcdefghij12km, kubernetes: {boundServiceAccountNames: []}}]", "an empty list would let everybody in"},
+		{"an empty list of addresses", method("  boundIPs: []"), "authMethods[0].boundIPs: Invalid"},
 		{"an issuer with a query", strings.Replace(head, "8000", "8000?x=1", 1), "must not have a query"},
 		{"an issuer with a password", strings.Replace(head, "//g", "//u:p@g", 1), "must not hold a user"},
 		{"no method name", head + "authMethods: [{accessID: p-abcdefghij12km, kubernetes: {}}]", "authMethods[0].name: Required"},

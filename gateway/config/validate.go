@@ -72,6 +72,7 @@ func (e *methodEntry) validate(path *field.Path) (AuthMethod, field.ErrorList) {
 		m.SessionTTL = d
 	}
 	errs = append(errs, checkFile(path.Child("signingKeyFile"), e.SigningKeyFile)...)
+	errs = append(errs, notEmpty(path.Child("boundIPs"), e.BoundIPs)...)
 	for i, text := range e.BoundIPs {
 		prefix, err := parsePrefix(text)
 		if err != nil {
@@ -100,6 +101,7 @@ func (e *rulesEntry) validate(path *field.Path) (KubernetesRules, field.ErrorLis
 		{"boundPodNames", e.BoundPodNames},
 		{"boundServiceAccountNames", e.BoundServiceAccountNames},
 	} {
+		errs = append(errs, notEmpty(path.Child(list.name), list.entries)...)
 		for i, pattern := range list.entries {
 			// Lower case letters, digits, - and . are what Kubernetes names are made
 			// of (RFC 1123). Anything else, a comma first of all, is a pattern that
@@ -207,6 +209,15 @@ func checkName(path *field.Path, name string) field.ErrorList {
 	return nil
 }
 
+// notEmpty refuses a list that is there without an entry: it reads like nobody,
+// and would mean everybody.
+func notEmpty(path *field.Path, list []string) field.ErrorList {
+	if list != nil && len(list) == 0 {
+		return field.ErrorList{field.Invalid(path, list, "must have an entry; an empty list would let everybody in: leave it out if that is meant")}
+	}
+	return nil
+}
+
 func distinct(path *field.Path, seen map[string]bool, value string) field.ErrorList {
 	if value == "" {
 		return nil // reported as missing already
@@ -239,6 +250,10 @@ func checkIssuer(path *field.Path, issuer string) field.ErrorList {
 	if detail == "" && strings.HasSuffix(issuer, "/") {
 		detail = "must not end with a slash"
 	}
+	if u, err := url.Parse(issuer); detail == "" && err == nil && u.Path != "" {
+		// Verifiers ask <issuer>/.well-known/openid-configuration.
+		detail = "must not have a path: the gateway answers at the root of its address"
+	}
 	if detail != "" {
 		return field.ErrorList{field.Invalid(path, issuer, detail)}
 	}
@@ -253,7 +268,7 @@ func checkURL(v string) string {
 		return "must be a URL"
 	case u.Scheme != "https":
 		return "must begin with https://"
-	case u.Host == "":
+	case u.Hostname() == "":
 		return "must name a host"
 	case u.User != nil:
 		return "must not hold a user or password"
@@ -285,14 +300,21 @@ func checkBundle(bundle string) error {
 	return nil
 }
 
+// parsePrefix reads an address or a CIDR. IPv4 in the form of IPv6 becomes
+// IPv4, as clients' addresses do.
 func parsePrefix(text string) (netip.Prefix, error) {
 	if !strings.Contains(text, "/") {
 		addr, err := netip.ParseAddr(text)
 		if err != nil {
 			return netip.Prefix{}, err
 		}
+		addr = addr.Unmap().WithZone("")
 		return addr.Prefix(addr.BitLen())
 	}
+	const mapped = 96 // bits before the IPv4 address, RFC 4291, section 2.5.5.2
 	prefix, err := netip.ParsePrefix(text)
+	if err == nil && prefix.Addr().Is4In6() && prefix.Bits() >= mapped {
+		prefix = netip.PrefixFrom(prefix.Addr().Unmap(), prefix.Bits()-mapped)
+	}
 	return prefix.Masked(), err
 }
