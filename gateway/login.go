@@ -140,16 +140,16 @@ func (g *Gateway) attempt(c *call, a *attempt) {
 			"access type ["+shorten(req.AccessType)+"] is not supported by this gateway; use "+accessTypeK8s)
 		return
 	}
+	token := g.token(a, req.Token)
+	if token == "" {
+		return
+	}
 	authConfig, method := g.find(c, a, &req)
 	if method == nil {
 		return
 	}
 	if denial := method.Admits(clientAddress(c.Request), time.Now()); denial != nil {
 		a.denyBy(denial)
-		return
-	}
-	token := g.token(a, req.Token)
-	if token == "" {
 		return
 	}
 	identity := g.identify(c, a, authConfig, method, token)
@@ -166,6 +166,8 @@ func (g *Gateway) attempt(c *call, a *attempt) {
 
 // find looks up the auth config and its method. Whether an access id exists
 // is not told: an unknown one and one of another config get the same answer.
+// The token's form is looked at before, so that nobody without one learns which
+// access id belongs to a config.
 func (g *Gateway) find(c *call, a *attempt, req *authRequest) (*AuthConfig, *authmethod.Method) {
 	authConfig, ok := c.state.AuthConfig(req.AuthConfig)
 	if !ok {

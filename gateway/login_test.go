@@ -71,6 +71,18 @@ func TestLoginRefuses(t *testing.T) {
 	}
 }
 
+func TestNobodyWithoutATokenLearnsAccessIDs(t *testing.T) {
+	t.Parallel()
+	g, _ := newGateway(t, &fixedState{reviewer: reviewerFunc(rejecting)}, nil)
+	for _, token := range []string{"", "???"} {
+		known, knownText := serve(t, g, http.MethodPost, "/auth", loginBody(token))
+		unknown, unknownText := serve(t, g, http.MethodPost, "/auth", strings.Replace(loginBody(token), accessID, "p-x", 1))
+		if known.StatusCode != unknown.StatusCode || knownText != unknownText {
+			t.Errorf("token %q: a known access id gets %d %s, an unknown one %d %s", token, known.StatusCode, knownText, unknown.StatusCode, unknownText)
+		}
+	}
+}
+
 func TestLoginFailures(t *testing.T) {
 	t.Parallel()
 	failure := func(reason review.Reason, wait time.Duration) reviewerFunc {
