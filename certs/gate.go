@@ -17,6 +17,11 @@ import (
 // bundle for as long as the bundle needs to reach them. Until then the
 // previous certificate goes on being served; its authority is still in the
 // bundle. The gate has no timer: it decides when it is asked.
+//
+// A process that starts has no previous certificate. If it starts while clients
+// still learn of a new authority, it isn't ready until they can know it, and
+// the others go on. It serves all the same: who doesn't wait for readiness and
+// knows the authority loses nothing.
 type gate struct {
 	names  []string
 	delay  time.Duration
@@ -28,6 +33,12 @@ type gate struct {
 	// of its certificates to be there. Both are nil before the first look.
 	bundle *x509.CertPool
 	seen   map[fingerprint]time.Time
+	// ends says when each of the bundle's certificates expires.
+	ends []time.Time
+	// since is when the bundle was seen first. Settled is set once the process
+	// was ready, or has held a certificate back itself.
+	since   time.Time
+	settled bool
 
 	// next is the newest certificate, if it isn't the one served. It may be
 	// served from openAt on, provided that its authority is published.
@@ -43,6 +54,7 @@ func (g *gate) observe(bundles [][]byte, now time.Time) {
 	defer g.mu.Unlock()
 	count := make(map[fingerprint]int)
 	pool, seen := x509.NewCertPool(), make(map[fingerprint]time.Time)
+	var ends []time.Time
 	for _, bundle := range bundles {
 		for _, cert := range parseBundle(bundle) {
 			id := fingerprintOf(cert)
@@ -50,13 +62,17 @@ func (g *gate) observe(bundles [][]byte, now time.Time) {
 				continue
 			}
 			pool.AddCert(cert)
+			ends = append(ends, cert.NotAfter)
 			seen[id] = now
 			if since, ok := g.seen[id]; ok {
 				seen[id] = since
 			}
 		}
 	}
-	g.bundle, g.seen = pool, seen
+	if g.bundle == nil {
+		g.since = now
+	}
+	g.bundle, g.seen, g.ends = pool, seen, ends
 	g.judge(now)
 }
 
@@ -67,6 +83,7 @@ func (g *gate) choose(newest *tls.Certificate, now time.Time) *tls.Certificate {
 	switch {
 	case g.served == nil:
 		g.serve(newest)
+		g.settled = false
 		return g.served
 	case newest == g.served:
 		return g.served
@@ -108,7 +125,7 @@ func (g *gate) judge(now time.Time) {
 }
 
 func (g *gate) serve(cert *tls.Certificate) {
-	g.served, g.next, g.published = cert, nil, false
+	g.served, g.next, g.published, g.settled = cert, nil, false, true
 	g.logger.Info("serving a new certificate", "not_after", cert.Leaf.NotAfter)
 }
 
@@ -126,10 +143,37 @@ func (g *gate) ready(now time.Time) error {
 	if g.bundle == nil {
 		return errors.New("the published CA bundle has not been read yet")
 	}
-	if _, err := g.verify(g.served.Leaf, now); err != nil {
+	root, err := g.verify(g.served.Leaf, now)
+	if err != nil {
 		return fmt.Errorf("the certificate served does not verify against the published CA bundle: %w", err)
 	}
+	if known := g.knownAt(root, now); now.Before(known) {
+		return fmt.Errorf("the authority is new, and clients may know it from %s only", known.UTC().Format(time.RFC3339))
+	}
+	g.settled = true
 	return nil
+}
+
+// knownAt is when clients can be expected to know the authority of the first
+// certificate that this process serves; zero if there is nothing to wait for.
+// An authority that is alone in the bundle is that of a first install, or the
+// others were taken out: either way there is no other to serve with.
+func (g *gate) knownAt(root *x509.Certificate, now time.Time) time.Time {
+	valid := 0
+	for _, end := range g.ends {
+		if !now.After(end) {
+			valid++
+		}
+	}
+	if g.settled || valid < 2 {
+		return time.Time{}
+	}
+	if published := g.seen[fingerprintOf(root)]; published.After(g.since) {
+		return published.Add(g.delay)
+	}
+	// It was there before this process: the publication is not much younger
+	// than the authority.
+	return root.NotBefore.Add(g.delay)
 }
 
 // verify checks a certificate as a client does and returns the authority from

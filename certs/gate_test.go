@@ -195,3 +195,72 @@ func TestGateServesAtOnceOnAColdStart(t *testing.T) {
 		}
 	})
 }
+
+// restart is a new process: a gate that serves the newest certificate at once,
+// and has seen only what is published now.
+func (g *gateTest) restart(newest *tls.Certificate, published ...*testCA) {
+	g.gate = &gate{names: gateNames, delay: gateDelay, logger: slog.New(slog.DiscardHandler)}
+	g.expect(newest, newest)
+	g.publish(published...)
+}
+
+func (g *gateTest) expectReady(want bool) {
+	g.t.Helper()
+	if err := g.ready(time.Now()); (err == nil) != want {
+		g.t.Fatalf("ready: %v, want it to be ready: %t", err, want)
+	}
+}
+
+func TestAProcessThatStartsInARotationWaits(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		run  func(g *gateTest, young *testCA, leaf *tls.Certificate)
+	}{
+		{"until clients can know an authority that was published before", func(g *gateTest, young *testCA, leaf *tls.Certificate) {
+			pass(gateDelay / 2)
+			g.restart(leaf, g.first, young)
+			g.expectReady(false)
+			pass(gateDelay/2 - time.Nanosecond)
+			g.expectReady(false)
+			pass(time.Nanosecond)
+			g.expectReady(true)
+		}},
+		{"for the whole delay if it is published later", func(g *gateTest, young *testCA, leaf *tls.Certificate) {
+			g.restart(leaf, g.first)
+			g.expectReady(false)
+			pass(time.Hour)
+			g.publish(g.first, young)
+			g.expectReady(false)
+			pass(gateDelay)
+			g.expectReady(true)
+		}},
+		{"and not again once it was ready", func(g *gateTest, young *testCA, leaf *tls.Certificate) {
+			pass(gateDelay)
+			g.restart(leaf, g.first, young)
+			g.expectReady(true)
+			g.publish()
+			g.publish(g.first, young)
+			g.expectReady(true)
+		}},
+		{"not if the authority is the only one, as in a first install", func(g *gateTest, young *testCA, leaf *tls.Certificate) {
+			g.restart(leaf)
+			g.expectReady(false)
+			g.publish(young)
+			g.expectReady(true)
+		}},
+		{"not if the other authority has expired", func(g *gateTest, young *testCA, leaf *tls.Certificate) {
+			now := time.Now()
+			g.restart(leaf, newTestCA(g.t, "ca", now.Add(-2*time.Hour), now.Add(-time.Hour)), young)
+			g.expectReady(true)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGateTest(t)
+				now := time.Now()
+				young := newTestCA(t, "ca", now, now.Add(24*time.Hour))
+				test.run(g, young, young.leaf(t, now, now.Add(4*time.Hour), gateNames...))
+			})
+		})
+	}
+}

@@ -157,16 +157,23 @@ func (p *publisher) see(item any) {
 		p.logger.Error("the watch delivered something else than what is published", "target", p.target.String(), "type", fmt.Sprintf("%T", item))
 		return
 	}
-	p.setLatest(&publication, publication.bundles)
+	p.setLatest(&publication)
+	p.observe(publication.bundles, time.Now())
 }
 
-func (p *publisher) vanish() { p.setLatest(nil, nil) }
+// vanish keeps what was observed last: clients keep what they know when the
+// target is deleted (a kubelet leaves a mounted ConfigMap as it is), and
+// replicas that all withdraw would turn a mistake into an outage.
+func (p *publisher) vanish() {
+	p.logger.Error("what the CA bundle is published in was deleted; apply the manifests again: new clients can't start without it",
+		"target", p.target.String())
+	p.setLatest(nil)
+}
 
-func (p *publisher) setLatest(latest *publication, bundles [][]byte) {
+func (p *publisher) setLatest(latest *publication) {
 	p.mu.Lock()
 	p.latest = latest
 	p.mu.Unlock()
-	p.observe(bundles, time.Now())
 	select {
 	case p.changed <- struct{}{}:
 	default:
