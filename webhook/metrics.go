@@ -7,6 +7,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
+// Values of the label result where something was taken over, or was not.
+const (
+	resultSuccess = "success"
+	resultFailure = "failure"
+)
+
 // metrics are the webhook's own, in a registry of its own.
 type metrics struct {
 	registry   *prometheus.Registry
@@ -15,6 +21,7 @@ type metrics struct {
 	reloadOK   prometheus.Gauge
 	reloadTime prometheus.Gauge
 	reloads    *prometheus.CounterVec
+	changes    *prometheus.CounterVec
 }
 
 // newMetrics registers the metrics; expiry tells when the served certificate
@@ -45,11 +52,17 @@ func newMetrics(expiry func() time.Time) *metrics {
 			Name: "gatepass_webhook_config_reloads_total",
 			Help: "Changes of the configuration that were noticed, by result.",
 		}, []string{keyResult}),
+		changes: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatepass_webhook_certificate_changes_total",
+			Help: "Changes of the serving certificate's files or, with self-managed certificates, of the published authorities, by result.",
+		}, []string{keyResult}),
 	}
 	// A counter that is not there yet hides its first increase from rate().
-	m.reloads.WithLabelValues("success")
-	m.reloads.WithLabelValues("failure")
-	m.registry.MustRegister(m.admissions, m.duration, m.reloadOK, m.reloadTime, m.reloads,
+	for _, result := range []string{resultSuccess, resultFailure} {
+		m.reloads.WithLabelValues(result)
+		m.changes.WithLabelValues(result)
+	}
+	m.registry.MustRegister(m.admissions, m.duration, m.reloadOK, m.reloadTime, m.reloads, m.changes,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatepass_webhook_certificate_expiry_timestamp_seconds",
 			Help: "When the serving certificate expires, in seconds since 1970; 0 if there is none.",
@@ -71,10 +84,18 @@ func (m *metrics) observe(a *answer, took time.Duration) {
 func (m *metrics) reloaded(err error) {
 	if err != nil {
 		m.reloadOK.Set(0)
-		m.reloads.WithLabelValues("failure").Inc()
+		m.reloads.WithLabelValues(resultFailure).Inc()
 		return
 	}
 	m.reloadOK.Set(1)
 	m.reloadTime.SetToCurrentTime()
-	m.reloads.WithLabelValues("success").Inc()
+	m.reloads.WithLabelValues(resultSuccess).Inc()
+}
+
+func (m *metrics) certificateChanged(err error) {
+	if err != nil {
+		m.changes.WithLabelValues(resultFailure).Inc()
+		return
+	}
+	m.changes.WithLabelValues(resultSuccess).Inc()
 }

@@ -84,6 +84,10 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
+// CertificateChanged counts a change of the serving certificate that was taken
+// over (nil), or the reason why one was not.
+func (s *Server) CertificateChanged(err error) { s.metrics.certificateChanged(err) }
+
 // validate reports what a caller forgot.
 func (o *Options) validate() error {
 	switch {

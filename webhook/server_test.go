@@ -181,6 +181,9 @@ func TestTheServerAnswersByBothVersionsOfHTTP(t *testing.T) {
 func TestMetricsAndProbesAreServed(t *testing.T) {
 	r := start(t, 0)
 	defer r.stop(t)
+	r.server.CertificateChanged(nil)
+	r.server.CertificateChanged(nil)
+	r.server.CertificateChanged(errors.New("no key"))
 	send(t, r.client(t, "http/1.1"), http.MethodPost, r.admission+Path, "application/json", strings.NewReader(reviewOf(annotatedPod, nil)))
 	eventually(t, "the metrics to show the admission", func() bool {
 		_, page := get(t, r.metrics+"/metrics")
@@ -191,6 +194,7 @@ func TestMetricsAndProbesAreServed(t *testing.T) {
 		fmt.Sprintf("gatepass_webhook_certificate_expiry_timestamp_seconds %g\n", float64(r.cert.NotAfter().Unix())),
 		configOK + " 1\n", configTime + " 1.", configReloads + `{result="success"} 1`, configReloads + `{result="failure"} 0`,
 		`gatepass_webhook_admission_duration_seconds_bucket{le="5e-05"} `, "process_cpu_seconds_total", "go_goroutines",
+		`gatepass_webhook_certificate_changes_total{result="success"} 2`, `gatepass_webhook_certificate_changes_total{result="failure"} 1`,
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the metrics lack %q", want)

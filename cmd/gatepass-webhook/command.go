@@ -125,11 +125,12 @@ func run(ctx context.Context, f *flags) error {
 	ctrl.SetLogger(logr.FromSlogHandler(handler))
 	klog.SetSlogLogger(log)
 
-	certificate, err := f.certificate(log)
+	var server *webhook.Server // there before the certificate is followed
+	certificate, err := f.certificate(log, func(err error) { server.CertificateChanged(err) })
 	if err != nil {
 		return err
 	}
-	server, err := webhook.New(webhook.Options{
+	server, err = webhook.New(webhook.Options{
 		ConfigFile:     f.config,
 		Certificate:    certificate,
 		BindAddress:    f.bindAddress,
@@ -142,24 +143,36 @@ func run(ctx context.Context, f *flags) error {
 	if err != nil {
 		return err
 	}
+	return serve(ctx, certificate.Start, server.Run)
+}
+
+// serve runs both until ctx is done or one fails. The certificate is followed
+// until the server has drained: it may be renewed, and rotated, meanwhile.
+func serve(ctx context.Context, follow, answer func(context.Context) error) error {
 	group, ctx := errgroup.WithContext(ctx)
+	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	group.Go(func() error {
-		if err := certificate.Start(ctx); err != nil {
+		if err := follow(following); err != nil {
 			return fmt.Errorf("serving certificate: %w", err)
 		}
 		return nil
 	})
-	group.Go(func() error { return server.Run(ctx) })
+	group.Go(func() error {
+		defer stop()
+		return answer(ctx)
+	})
 	return group.Wait()
 }
 
-func (f *flags) certificate(log *slog.Logger) (servingCertificate, error) {
+// certificate returns the source that the flags ask for; it calls changed after
+// a change was taken over, and with the reason when that failed.
+func (f *flags) certificate(log *slog.Logger, changed func(error)) (servingCertificate, error) {
 	if !f.selfManaged {
 		files, err := certs.NewFiles(filepath.Join(f.certDir, "tls.crt"), filepath.Join(f.certDir, "tls.key"))
 		if err != nil {
 			return nil, fmt.Errorf("--cert-dir: %w", err)
 		}
-		files.Logger = log
+		files.Logger, files.OnReload = log, changed
 		return files, nil
 	}
 	cfg, namespace, err := f.cluster()
@@ -173,6 +186,7 @@ func (f *flags) certificate(log *slog.Logger) (servingCertificate, error) {
 		Service:              f.service,
 		WebhookConfiguration: f.webhookConfiguration,
 		Logger:               log,
+		OnPublish:            changed,
 	})
 }
 
