@@ -143,7 +143,7 @@ func TestACallerThatGoesWhileWaitingIsNoOverload(t *testing.T) {
 	cancel()
 	request := httptest.NewRequestWithContext(gone, http.MethodPost, "/auth", strings.NewReader(loginBody(aToken)))
 	g.ServeHTTP(httptest.NewRecorder(), request)
-	if record := kept.last(t); record["reason"] != "caller_gone" {
+	if record := kept.last(t); record["reason"] != "caller-gone" {
 		t.Errorf("audit log %v", record)
 	}
 	close(release)

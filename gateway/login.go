@@ -51,18 +51,18 @@ type authCreds struct {
 // Reasons of refusals that no other package names.
 const (
 	reasonGranted       = "ok"
-	reasonBadRequest    = "bad_request"
-	reasonAccessType    = "access_type_not_supported"
-	reasonAuthConfig    = "auth_config_not_found"
-	reasonAccessID      = "access_id_mismatch"
-	reasonTokenMissing  = "token_missing"
-	reasonTokenTooLarge = "token_too_large"
+	reasonBadRequest    = "bad-request"
+	reasonAccessType    = "access-type-not-supported"
+	reasonAuthConfig    = "auth-config-not-found"
+	reasonAccessID      = "access-id-mismatch"
+	reasonTokenMissing  = "token-missing"
+	reasonTokenTooLarge = "token-too-large"
 	reasonOverloaded    = "overloaded"
-	reasonNotConfigured = "not_configured"
+	reasonNotConfigured = "not-configured"
 	reasonTimeout       = "timeout"
-	reasonCallerGone    = "caller_gone"
-	reasonInternal      = "internal_error"
-	reasonAudit         = "audit_log_failed"
+	reasonCallerGone    = "caller-gone"
+	reasonInternal      = "internal-error"
+	reasonAudit         = "audit-log-failed"
 )
 
 // attempt is one login under way, and the audit event that it becomes.

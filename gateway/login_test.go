@@ -25,33 +25,33 @@ func TestLoginRefuses(t *testing.T) {
 		status       int
 		text, reason string
 	}{
-		{"no body", "", 400, "not a JSON object", "bad_request"},
-		{"a body that is not JSON", "access-id=x", 400, "not a JSON object", "bad_request"},
-		{"a list", "[]", 400, "not a JSON object", "bad_request"},
-		{"two objects", "{}{}", 400, "not a JSON object", "bad_request"},
-		{"an object that breaks off", `{"access-id":"`, 400, "not a JSON object", "bad_request"},
-		{"a number for text", `{"access-id":1}`, 400, "field /access-id of the request body can't be a JSON number", "bad_request"},
-		{"an object for the token", `{"k8s-service-account-token":{}}`, 400, "can't be a JSON {", "bad_request"},
-		{"a field given twice", `{"access-type":"k8s","access-type":"k8s"}`, 400, "not a JSON object", "bad_request"},
-		{"text that is not UTF-8", "{\"access-id\":\"\xff\"}", 400, "not a JSON object", "bad_request"},
-		{"deep nesting", strings.Repeat(`{"a":`, 12000), 400, "not a JSON object", "bad_request"},
-		{"null", "null", 400, "access type [] is not supported", "access_type_not_supported"},
-		{"an empty access key", `{"access-type":"access_key","access-id":"` + accessID + `","access-key":""}`, 400, "access type [access_key] is not supported", "access_type_not_supported"},
-		{"an access type in another case", strings.Replace(loginBody(aToken), `"k8s"`, `"K8S"`, 1), 400, "access type [K8S] is not supported", "access_type_not_supported"},
-		{"an unknown auth config", strings.Replace(loginBody(aToken), "k8s-conf", "x", 1), 401, "k8s auth name [x] not found", "auth_config_not_found"},
-		{"an unknown access id", strings.Replace(loginBody(aToken), accessID, "p-x", 1), 401, "access id [p-x] does not belong to k8s auth name [k8s-conf]", "access_id_mismatch"},
-		{"a long access id is shortened", strings.Replace(loginBody(aToken), accessID, strings.Repeat("x", 1000), 1), 401, strings.Repeat("x", 128) + "…]", "access_id_mismatch"},
-		{"no token", loginBody(""), 400, "k8s-service-account-token is missing", "token_missing"},
-		{"a token of white space", loginBody(` \n\t `), 400, "k8s-service-account-token is missing", "token_missing"},
-		{"a token that is neither", loginBody("???"), 401, "neither a JWT nor base64", "token_malformed"},
-		{"base64 of something else", loginBody(base64Of("hello")), 401, "not a JWT", "token_malformed"},
-		{"base64 of nothing", loginBody(base64Of("  ")), 401, "not a JWT", "token_malformed"},
-		{"a JWT that is too long", loginBody(long), 401, "too large", "token_too_large"},
-		{"base64 of a JWT that is too long", loginBody(base64Of(long)), 401, "too large", "token_too_large"},
-		{"a token with JSON in it", loginBody(`a.b\",\"x\":\".c`), 401, "not a JWT", "token_malformed"},
-		{"a token that the API server refuses", loginBody(aToken), 401, "failed to validate token: the API server does not accept the token", "token_not_accepted"},
-		{"the same in base64, with white space", loginBody(` ` + base64Of("\n"+aToken+"\n") + `\n`), 401, "failed to validate token: the API server does not accept the token", "token_not_accepted"},
-		{"unknown fields are ignored", strings.Replace(loginBody(aToken), "{", `{"json":true,"debug":false,"gcp-audience":"x","uid-token":null,"nested":{"a":[1]},`, 1), 401, "does not accept", "token_not_accepted"},
+		{"no body", "", 400, "not a JSON object", "bad-request"},
+		{"a body that is not JSON", "access-id=x", 400, "not a JSON object", "bad-request"},
+		{"a list", "[]", 400, "not a JSON object", "bad-request"},
+		{"two objects", "{}{}", 400, "not a JSON object", "bad-request"},
+		{"an object that breaks off", `{"access-id":"`, 400, "not a JSON object", "bad-request"},
+		{"a number for text", `{"access-id":1}`, 400, "field /access-id of the request body can't be a JSON number", "bad-request"},
+		{"an object for the token", `{"k8s-service-account-token":{}}`, 400, "can't be a JSON {", "bad-request"},
+		{"a field given twice", `{"access-type":"k8s","access-type":"k8s"}`, 400, "not a JSON object", "bad-request"},
+		{"text that is not UTF-8", "{\"access-id\":\"\xff\"}", 400, "not a JSON object", "bad-request"},
+		{"deep nesting", strings.Repeat(`{"a":`, 12000), 400, "not a JSON object", "bad-request"},
+		{"null", "null", 400, "access type [] is not supported", "access-type-not-supported"},
+		{"an empty access key", `{"access-type":"access_key","access-id":"` + accessID + `","access-key":""}`, 400, "access type [access_key] is not supported", "access-type-not-supported"},
+		{"an access type in another case", strings.Replace(loginBody(aToken), `"k8s"`, `"K8S"`, 1), 400, "access type [K8S] is not supported", "access-type-not-supported"},
+		{"an unknown auth config", strings.Replace(loginBody(aToken), "k8s-conf", "x", 1), 401, "k8s auth name [x] not found", "auth-config-not-found"},
+		{"an unknown access id", strings.Replace(loginBody(aToken), accessID, "p-x", 1), 401, "access id [p-x] does not belong to k8s auth name [k8s-conf]", "access-id-mismatch"},
+		{"a long access id is shortened", strings.Replace(loginBody(aToken), accessID, strings.Repeat("x", 1000), 1), 401, strings.Repeat("x", 128) + "…]", "access-id-mismatch"},
+		{"no token", loginBody(""), 400, "k8s-service-account-token is missing", "token-missing"},
+		{"a token of white space", loginBody(` \n\t `), 400, "k8s-service-account-token is missing", "token-missing"},
+		{"a token that is neither", loginBody("???"), 401, "neither a JWT nor base64", "token-malformed"},
+		{"base64 of something else", loginBody(base64Of("hello")), 401, "not a JWT", "token-malformed"},
+		{"base64 of nothing", loginBody(base64Of("  ")), 401, "not a JWT", "token-malformed"},
+		{"a JWT that is too long", loginBody(long), 401, "too large", "token-too-large"},
+		{"base64 of a JWT that is too long", loginBody(base64Of(long)), 401, "too large", "token-too-large"},
+		{"a token with JSON in it", loginBody(`a.b\",\"x\":\".c`), 401, "not a JWT", "token-malformed"},
+		{"a token that the API server refuses", loginBody(aToken), 401, "failed to validate token: the API server does not accept the token", "token-not-accepted"},
+		{"the same in base64, with white space", loginBody(` ` + base64Of("\n"+aToken+"\n") + `\n`), 401, "failed to validate token: the API server does not accept the token", "token-not-accepted"},
+		{"unknown fields are ignored", strings.Replace(loginBody(aToken), "{", `{"json":true,"debug":false,"gcp-audience":"x","uid-token":null,"nested":{"a":[1]},`, 1), 401, "does not accept", "token-not-accepted"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -97,11 +97,11 @@ func TestLoginFailures(t *testing.T) {
 		retry        string
 		text, reason string
 	}{
-		{"an API server that can't be reached", failure(review.ReasonUnreachable, 0), 503, "2", "can't reach the Kubernetes API server", "api_server_unreachable"},
-		{"an API server that asks for time", failure(review.ReasonThrottled, 9*time.Second), 503, "9", "can't review it at the moment", "api_server_throttled"},
-		{"an API server that fails", failure(review.ReasonServerError, 0), 503, "2", "can't review it at the moment", "api_server_error"},
-		{"a reviewer that may not", failure(review.ReasonReviewerForbidden, 0), 503, "10", "its administrator finds the reason", "reviewer_forbidden"},
-		{"a defect", func(context.Context) error { return errors.New("inner detail") }, 500, "", "internal error", "internal_error"},
+		{"an API server that can't be reached", failure(review.ReasonUnreachable, 0), 503, "2", "can't reach the Kubernetes API server", "api-server-unreachable"},
+		{"an API server that asks for time", failure(review.ReasonThrottled, 9*time.Second), 503, "9", "can't review it at the moment", "api-server-throttled"},
+		{"an API server that fails", failure(review.ReasonServerError, 0), 503, "2", "can't review it at the moment", "api-server-error"},
+		{"a reviewer that may not", failure(review.ReasonReviewerForbidden, 0), 503, "10", "its administrator finds the reason", "reviewer-forbidden"},
+		{"a defect", func(context.Context) error { return errors.New("inner detail") }, 500, "", "internal error", "internal-error"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -128,10 +128,10 @@ func TestLoginFailures(t *testing.T) {
 		if n := len(g.limits.of("k8s-conf").slots); n != 0 || g.limits.total.Load() != 0 {
 			t.Errorf("%d turns are lost", n)
 		}
-		if record := kept.last(t); record["result"] != "failed" || record["reason"] != "internal_error" || record["access_id"] != accessID {
+		if record := kept.last(t); record["result"] != "failed" || record["reason"] != "internal-error" || record["access_id"] != accessID {
 			t.Errorf("audit log %v", record)
 		}
-		if got := count(t, g.metrics.logins.WithLabelValues("failed", "internal_error")); got != 1 {
+		if got := count(t, g.metrics.logins.WithLabelValues("failed", "internal-error")); got != 1 {
 			t.Errorf("counted %v times", got)
 		}
 	})
@@ -154,10 +154,10 @@ func TestLoginFailures(t *testing.T) {
 				t.Errorf("%s: %d %s", path, res.StatusCode, text)
 			}
 		}
-		if record := kept.last(t); record["result"] != "failed" || record["reason"] != "not_configured" {
+		if record := kept.last(t); record["result"] != "failed" || record["reason"] != "not-configured" {
 			t.Errorf("audit log %v", record)
 		}
-		if got := count(t, g.metrics.logins.WithLabelValues("failed", "not_configured")); got != 1 {
+		if got := count(t, g.metrics.logins.WithLabelValues("failed", "not-configured")); got != 1 {
 			t.Errorf("counted %v times", got)
 		}
 	})
@@ -165,7 +165,7 @@ func TestLoginFailures(t *testing.T) {
 		t.Parallel()
 		g, kept := newGateway(t, &fixedState{}, nil)
 		serve(t, g, http.MethodPost, "/auth", strings.Repeat(" ", maxLoginBody+1))
-		if record := kept.last(t); record["result"] != "denied" || record["reason"] != "bad_request" {
+		if record := kept.last(t); record["result"] != "denied" || record["reason"] != "bad-request" {
 			t.Errorf("audit log %v", record)
 		}
 	})

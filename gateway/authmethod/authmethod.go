@@ -37,14 +37,14 @@ type Reason string
 
 // The reasons of this package.
 const (
-	ReasonAccessExpired     Reason = "access_expired"
-	ReasonClientAddress     Reason = "client_address_not_bound"
-	ReasonNotServiceAccount Reason = "not_a_service_account"
-	ReasonAudience          Reason = "audience_mismatch"
-	ReasonNamespace         Reason = "namespace_not_bound"
-	ReasonServiceAccount    Reason = "service_account_not_bound"
-	ReasonPodName           Reason = "pod_name_not_bound"
-	ReasonNotPodBound       Reason = "token_not_pod_bound"
+	ReasonAccessExpired     Reason = "access-expired"
+	ReasonClientAddress     Reason = "client-address-not-bound"
+	ReasonNotServiceAccount Reason = "not-a-service-account"
+	ReasonAudience          Reason = "audience-mismatch"
+	ReasonNamespace         Reason = "namespace-not-bound"
+	ReasonServiceAccount    Reason = "service-account-not-bound"
+	ReasonPodName           Reason = "pod-name-not-bound"
+	ReasonNotPodBound       Reason = "token-not-pod-bound"
 )
 
 // Denial is a refusal by a rule.

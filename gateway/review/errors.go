@@ -11,26 +11,26 @@ type Reason string
 
 // Reasons of a Rejection: it is the token's fault.
 const (
-	ReasonNotJWT      Reason = "token_malformed"
-	ReasonExpired     Reason = "token_expired"
-	ReasonNotYetValid Reason = "token_not_yet_valid"
-	ReasonAudience    Reason = "token_audience"
-	ReasonRevoked     Reason = "token_revoked"
-	ReasonUnknown     Reason = "token_not_accepted"
+	ReasonNotJWT      Reason = "token-malformed"
+	ReasonExpired     Reason = "token-expired"
+	ReasonNotYetValid Reason = "token-not-yet-valid"
+	ReasonAudience    Reason = "token-audience"
+	ReasonRevoked     Reason = "token-revoked"
+	ReasonUnknown     Reason = "token-not-accepted"
 	// ReasonSelfUnauthorized and ReasonSelfForbidden: the token may not review
 	// itself.
-	ReasonSelfUnauthorized Reason = "self_review_unauthorized"
-	ReasonSelfForbidden    Reason = "self_review_forbidden"
+	ReasonSelfUnauthorized Reason = "self-review-unauthorized"
+	ReasonSelfForbidden    Reason = "self-review-forbidden"
 )
 
 // Reasons of a Failure: it is not the token's fault.
 const (
-	ReasonUnreachable          Reason = "api_server_unreachable"
-	ReasonServerError          Reason = "api_server_error"
-	ReasonThrottled            Reason = "api_server_throttled"
-	ReasonMalformed            Reason = "api_server_answer_malformed"
-	ReasonReviewerUnauthorized Reason = "reviewer_unauthorized"
-	ReasonReviewerForbidden    Reason = "reviewer_forbidden"
+	ReasonUnreachable          Reason = "api-server-unreachable"
+	ReasonServerError          Reason = "api-server-error"
+	ReasonThrottled            Reason = "api-server-throttled"
+	ReasonMalformed            Reason = "api-server-answer-malformed"
+	ReasonReviewerUnauthorized Reason = "reviewer-unauthorized"
+	ReasonReviewerForbidden    Reason = "reviewer-forbidden"
 )
 
 // Rejection says that the API server does not accept the token.

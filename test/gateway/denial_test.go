@@ -89,19 +89,19 @@ func TestTokensThatTheAPIServerRefuses(t *testing.T) {
 				past := time.Now().Add(-time.Hour).Unix()
 				claims["iat"], claims["nbf"], claims["exp"] = past, past, past+600
 			})
-		}, "token_expired", "failed to validate token: the token has expired"},
+		}, "token-expired", "failed to validate token: the token has expired"},
 		{"a token of the future", func(t *testing.T) string {
 			return resign(t, podToken(t, ns, "mypod1", "web"), ours, func(claims map[string]any) {
 				future := time.Now().Add(time.Hour).Unix()
 				claims["iat"], claims["nbf"], claims["exp"] = future, future, future+600
 			})
-		}, "token_not_yet_valid", "not valid yet"},
+		}, "token-not-yet-valid", "not valid yet"},
 		{"a token with another issuer's key", func(t *testing.T) string {
 			return resign(t, podToken(t, ns, "mypod1", "web"), theirs, func(map[string]any) {})
-		}, "token_not_accepted", "failed to validate token: the API server does not accept the token"},
+		}, "token-not-accepted", "failed to validate token: the API server does not accept the token"},
 		{"a token with another issuer's name", func(t *testing.T) string {
 			return resign(t, podToken(t, ns, "mypod1", "web"), ours, func(claims map[string]any) { claims["iss"] = "https://other.invalid" })
-		}, "token_not_accepted", "failed to validate token: the API server does not accept the token"},
+		}, "token-not-accepted", "failed to validate token: the API server does not accept the token"},
 		{"a token of a deleted pod", func(t *testing.T) string {
 			pod(t, ns, "gone", "web")
 			token := podToken(t, ns, "gone", "web")
@@ -110,7 +110,7 @@ func TestTokensThatTheAPIServerRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			return token
-		}, "token_revoked", "no longer exists"},
+		}, "token-revoked", "no longer exists"},
 		{"a token of a pod that was deleted and made again", func(t *testing.T) string {
 			pod(t, ns, "again", "web")
 			token := podToken(t, ns, "again", "web")
@@ -120,7 +120,7 @@ func TestTokensThatTheAPIServerRefuses(t *testing.T) {
 			}
 			pod(t, ns, "again", "web")
 			return token
-		}, "token_revoked", "no longer exists"},
+		}, "token-revoked", "no longer exists"},
 		{"a token of a deleted service account", func(t *testing.T) string {
 			if err := shared.EnsureServiceAccount(t.Context(), ns, "gone"); err != nil {
 				t.Fatal(err)
@@ -130,10 +130,10 @@ func TestTokensThatTheAPIServerRefuses(t *testing.T) {
 				t.Fatal(err)
 			}
 			return token
-		}, "token_revoked", "no longer exists"},
+		}, "token-revoked", "no longer exists"},
 		{"a session is no service-account token", func(t *testing.T) string {
 			return g.login(t, id, config, podToken(t, ns, "mypod1", "web")).Token
-		}, "token_not_accepted", "failed to validate token: the API server does not accept the token"},
+		}, "token-not-accepted", "failed to validate token: the API server does not accept the token"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			check(t, g, g.login(t, id, config, tt.token(t)), tt.reason, tt.words)
@@ -156,8 +156,8 @@ func TestReviewersWithoutRights(t *testing.T) {
 	g := startGateway(t, c.String(), product.GatewayOptions{})
 
 	for _, tt := range []struct{ name, id, config, reason string }{
-		{"a reviewer that may not review is the administrator's mistake", forbiddenID, forbidden, "reviewer_forbidden"},
-		{"a reviewer that the API server does not know is the administrator's mistake", strangerID, stranger, "reviewer_unauthorized"},
+		{"a reviewer that may not review is the administrator's mistake", forbiddenID, forbidden, "reviewer-forbidden"},
+		{"a reviewer that the API server does not know is the administrator's mistake", strangerID, stranger, "reviewer-unauthorized"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := g.login(t, tt.id, tt.config, podToken(t, ns, "mypod1", "web"))
@@ -177,10 +177,10 @@ func TestReviewersWithoutRights(t *testing.T) {
 	}
 	t.Run("a token that may not review itself is refused", func(t *testing.T) {
 		token := must(shared.PodToken(t.Context(), cluster.TokenRequest{Namespace: ns, ServiceAccount: "web", Pod: "mypod1"}))(t)
-		check(t, g, g.login(t, selfID, self, token), "self_review_forbidden", "system:auth-delegator")
+		check(t, g, g.login(t, selfID, self, token), "self-review-forbidden", "system:auth-delegator")
 	})
 	t.Run("a token for the gateway only can't review itself", func(t *testing.T) {
-		check(t, g, g.login(t, selfID, self, podToken(t, ns, "mypod1", "web")), "self_review_unauthorized", "needs the API server's audience")
+		check(t, g, g.login(t, selfID, self, podToken(t, ns, "mypod1", "web")), "self-review-unauthorized", "needs the API server's audience")
 	})
 }
 
@@ -209,7 +209,7 @@ func TestAPIServerThatIsDown(t *testing.T) {
 	if got.status != http.StatusServiceUnavailable || got.retryAfter == "" || !strings.Contains(got.Error, "can't reach the Kubernetes API server") {
 		t.Errorf("%+v", got)
 	}
-	if r := g.lastRecord(t); r.Result != "failed" || r.Reason != "api_server_unreachable" {
+	if r := g.lastRecord(t); r.Result != "failed" || r.Reason != "api-server-unreachable" {
 		t.Errorf("%+v", r)
 	}
 	if got := g.post(t, "/validate-token", map[string]string{"token": session.Token}); !got.IsValid {

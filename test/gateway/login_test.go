@@ -109,33 +109,33 @@ func TestBoundRules(t *testing.T) {
 		{name: "the namespace is bound", method: kubernetes("boundNamespaces: [other, " + ns + "]"), token: bound},
 		{name: "the namespace matches a wildcard", method: kubernetes("boundNamespaces: [gateway-*]"), token: bound},
 		{name: "another namespace is bound", method: kubernetes("boundNamespaces: [other]"), token: bound,
-			reason: "namespace_not_bound", words: "unauthorized: bound namespaces mismatch"},
+			reason: "namespace-not-bound", words: "unauthorized: bound namespaces mismatch"},
 		{name: "the pod is bound", method: kubernetes("boundPodNames: [mypod2, mypod1]"), token: bound},
 		{name: "the pod matches a wildcard", method: kubernetes(`boundPodNames: ["mypod?"]`), token: bound},
 		{name: "another pod is bound", method: kubernetes("boundPodNames: [mypod2]"), token: bound,
-			reason: "pod_name_not_bound", words: "unauthorized: bound pod names mismatch"},
+			reason: "pod-name-not-bound", words: "unauthorized: bound pod names mismatch"},
 		{name: "pods are bound and the token has none", method: kubernetes(`boundPodNames: ["*"]`), token: unbound,
-			reason: "token_not_pod_bound", words: "unauthorized: bound pod names mismatch: the token is not bound to a pod"},
+			reason: "token-not-pod-bound", words: "unauthorized: bound pod names mismatch: the token is not bound to a pod"},
 		{name: "no pod is bound and the token has none", method: kubernetes(anybody), token: unbound},
 		{name: "the service account is bound", method: kubernetes("boundServiceAccountNames: [web]"), token: bound},
 		{name: "any service account is bound", method: kubernetes(`boundServiceAccountNames: ["*"]`), token: bound},
 		{name: "another service account is bound", method: kubernetes("boundServiceAccountNames: [db]"), token: bound,
-			reason: "service_account_not_bound", words: "unauthorized: bound service accounts mismatch"},
+			reason: "service-account-not-bound", words: "unauthorized: bound service accounts mismatch"},
 		{name: "the token is for another audience", method: kubernetes(anybody), token: other,
-			reason: "token_audience", words: "failed to validate token: the token is meant for another audience"},
+			reason: "token-audience", words: "failed to validate token: the token is meant for another audience"},
 		{name: "the token is for the API server", method: kubernetes(anybody),
 			token:  cluster.TokenRequest{Namespace: ns, ServiceAccount: "web", Pod: "mypod1"},
-			reason: "token_audience", words: "failed to validate token: the token is meant for another audience"},
+			reason: "token-audience", words: "failed to validate token: the token is meant for another audience"},
 		{name: "no audience is asked for and the token is for another", method: "    kubernetes: {}", token: bound,
-			reason: "token_audience", words: "failed to validate token: the token is meant for another audience"},
+			reason: "token-audience", words: "failed to validate token: the token is meant for another audience"},
 		{name: "the client's address is bound", method: "    boundIPs: [127.0.0.0/8]\n" + kubernetes(anybody), token: bound},
 		{name: "another address is bound", method: "    boundIPs: [10.0.0.0/8]\n" + kubernetes(anybody), token: bound,
-			reason: "client_address_not_bound", words: "unauthorized: bound ips mismatch"},
+			reason: "client-address-not-bound", words: "unauthorized: bound ips mismatch"},
 		{name: "another address is bound and the client claims it", method: "    boundIPs: [10.0.0.0/8]\n" + kubernetes(anybody), token: bound,
-			header: "10.0.0.1", reason: "client_address_not_bound", words: "unauthorized: bound ips mismatch"},
+			header: "10.0.0.1", reason: "client-address-not-bound", words: "unauthorized: bound ips mismatch"},
 		{name: "the method has not expired", method: "    accessExpires: \"2100-01-01T00:00:00Z\"\n" + kubernetes(anybody), token: bound},
 		{name: "the method has expired", method: "    accessExpires: \"2020-01-01T00:00:00Z\"\n" + kubernetes(anybody), token: bound,
-			reason: "access_expired", words: "unauthorized: the auth method's access expired"},
+			reason: "access-expired", words: "unauthorized: the auth method's access expired"},
 	}
 	for i := range rows {
 		rows[i].id, rows[i].config = c.add(rows[i].method, gatewayReviewer)
@@ -152,13 +152,13 @@ func TestBoundRules(t *testing.T) {
 		})
 	}
 	t.Run("an access id of another config is refused", func(t *testing.T) {
-		check(t, g, g.login(t, rows[1].id, rows[0].config, podToken(t, ns, "mypod1", "web")), "access_id_mismatch", "does not belong to")
+		check(t, g, g.login(t, rows[1].id, rows[0].config, podToken(t, ns, "mypod1", "web")), "access-id-mismatch", "does not belong to")
 	})
 	t.Run("an unknown access id is refused in the same words", func(t *testing.T) {
-		check(t, g, g.login(t, "p-unknownunknkm", rows[0].config, podToken(t, ns, "mypod1", "web")), "access_id_mismatch", "does not belong to")
+		check(t, g, g.login(t, "p-unknownunknkm", rows[0].config, podToken(t, ns, "mypod1", "web")), "access-id-mismatch", "does not belong to")
 	})
 	t.Run("an unknown auth config is refused", func(t *testing.T) {
-		check(t, g, g.login(t, rows[0].id, "nope", podToken(t, ns, "mypod1", "web")), "auth_config_not_found", "k8s auth name [nope] not found")
+		check(t, g, g.login(t, rows[0].id, "nope", podToken(t, ns, "mypod1", "web")), "auth-config-not-found", "k8s auth name [nope] not found")
 	})
 	t.Run("a base64 token with white space is accepted", func(t *testing.T) {
 		token := " \n" + base64.StdEncoding.EncodeToString([]byte(podToken(t, ns, "mypod1", "web")+"\n")) + "\n"

@@ -154,7 +154,7 @@ func TestConfigurationIsFollowed(t *testing.T) {
 	var c configFile
 	id, config := c.add(kubernetes("boundNamespaces: [other]"), gatewayReviewer)
 	g := startGateway(t, c.String(), product.GatewayOptions{Kubeconfig: kubeconfig(t, delegator(t, ns, "gateway"))})
-	check(t, g, g.login(t, id, config, podToken(t, ns, "mypod1", "web")), "namespace_not_bound", "bound namespaces mismatch")
+	check(t, g, g.login(t, id, config, podToken(t, ns, "mypod1", "web")), "namespace-not-bound", "bound namespaces mismatch")
 
 	replace(t, g.config, strings.ReplaceAll(c.String(), "[other]", "["+ns+"]"))
 	eventually(t, "the edit to come into use", func() error {
@@ -177,7 +177,7 @@ func TestConfigurationIsFollowed(t *testing.T) {
 		}
 		return nil
 	})
-	if v := g.metric(t, `gatepass_gateway_logins_total{reason="namespace_not_bound",result="denied"}`); v == "" {
+	if v := g.metric(t, `gatepass_gateway_logins_total{reason="namespace-not-bound",result="denied"}`); v == "" {
 		t.Error("the refusal was not counted")
 	}
 }
