@@ -92,7 +92,7 @@ func TestBoundRules(t *testing.T) {
 	ns := namespace(t)
 	pod(t, ns, "mypod1", "web")
 	var c configFile
-	const anybody = "boundNamespaces: []"
+	const anybody = `boundNamespaces: ["*"]`
 	type row struct {
 		name          string
 		method        string
