@@ -176,9 +176,6 @@ func settle(t testing.TB, pod object) object {
 	for _, condition := range objects(at(settled, "status")["conditions"]) {
 		delete(condition, "lastTransitionTime")
 	}
-	// Derived from what the containers ask for, the agent's included.
-	delete(at(settled, "status"), "qosClass")
-	delete(at(settled, "spec", "resources"), "requests")
 	if _, generated := meta["generateName"]; generated {
 		delete(meta, "name")
 	}
@@ -195,6 +192,12 @@ func strip(pod, before object) {
 	if len(notes) == 0 {
 		delete(at(pod, "metadata"), "annotations")
 	}
+	// The quality of service changes in two cases only, see docs/annotations.md: a
+	// pod without resources gets the profile's, or the pod asks for agent resources.
+	was, status := at(before, "status")["qosClass"], at(pod, "status")
+	if status["qosClass"] == "Burstable" && (was == "BestEffort" || asksForResources(before)) {
+		status["qosClass"] = was
+	}
 	spec := at(pod, "spec")
 	drop(spec, "volumes", "gatepass-session", "gatepass-identity")
 	drop(spec, "initContainers", "gatepass-agent")
@@ -206,6 +209,15 @@ func strip(pod, before object) {
 			}
 		}
 	}
+}
+
+func asksForResources(pod object) bool {
+	for key := range at(pod, "metadata", "annotations") {
+		if strings.HasPrefix(key, "gatepass.dev/agent-requests-") || strings.HasPrefix(key, "gatepass.dev/agent-limits-") {
+			return true
+		}
+	}
+	return false
 }
 
 func drop(o object, key string, names ...string) {
