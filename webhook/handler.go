@@ -20,7 +20,7 @@ import (
 // Reasons of refusals that happen before a pod is looked at.
 const (
 	reasonBadRequest    injector.Reason = "bad-request"
-	reasonTooLarge      injector.Reason = "too-large"
+	reasonTooLarge      injector.Reason = "request-too-large"
 	reasonNotAPod       injector.Reason = "not-a-pod"
 	reasonNotCreation   injector.Reason = "not-a-creation"
 	reasonNoConfig      injector.Reason = "no-config"
