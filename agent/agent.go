@@ -76,6 +76,9 @@ func New(o Options) (*Agent, error) {
 		CABundle:   c.CABundle,
 		AccessID:   c.AccessID,
 		AuthConfig: c.AuthConfig,
+		Role:       c.Role,
+		AuthPath:   c.AuthPath,
+		Namespace:  c.AuthNamespace,
 		Timeout:    min(max(c.Timeout/3, minTry), maxTry),
 		UserAgent:  o.UserAgent,
 	})

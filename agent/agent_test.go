@@ -100,6 +100,28 @@ func TestInit(t *testing.T) {
 		}
 	})
 
+	t.Run("a session of Vault is written and described without its token", func(t *testing.T) {
+		t.Parallel()
+		url, ca := gatetest.NewServer(t, func(w http.ResponseWriter, _ *http.Request) {
+			gatetest.VaultGrant(w, gatetest.VaultAuth{Token: sessionToken, Lease: time.Hour})
+		})
+		p := newPod(t, url, ca.PEM())
+		p.config.Protocol, p.config.Role = config.ProtocolVault, "r"
+		if err := p.run(t.Context(), t); err != nil {
+			t.Fatal(err)
+		}
+		token, err := os.ReadFile(p.config.TokenFile)
+		if err != nil || string(token) != sessionToken {
+			t.Errorf("token is %q, %v", token, err)
+		}
+		data, err := os.ReadFile(filepath.Join(filepath.Dir(p.config.TokenFile), config.SessionFile))
+		for _, want := range []string{`"policies"`, `"service_account_name"`, `"expiry"`, url} {
+			if err != nil || !bytes.Contains(data, []byte(want)) || bytes.Contains(data, token) {
+				t.Errorf("description is %s, %v; want %s", data, err, want)
+			}
+		}
+	})
+
 	t.Run("a gateway that recovers is waited for", func(t *testing.T) {
 		t.Parallel()
 		var n atomic.Int32
@@ -193,6 +215,7 @@ func TestExitCodes(t *testing.T) {
 		}
 	}
 	short := func(_ *testing.T, p *pod) { p.config.Timeout = time.Second }
+	vaulted := func(_ *testing.T, p *pod) { p.config.Protocol, p.config.Role = config.ProtocolVault, "r" }
 	tests := []struct {
 		name string
 		pod  func(*testing.T) *pod
@@ -202,7 +225,7 @@ func TestExitCodes(t *testing.T) {
 		{"a session is 0", granting, ExitOK, ""},
 		{"a missing setting is 2", change(granting, func(_ *testing.T, p *pod) { p.config.AccessID = "" }), ExitConfig, "GATEPASS_ACCESS_ID"},
 		{"the sidecar mode is 2", change(granting, func(_ *testing.T, p *pod) { p.config.Mode = config.ModeSidecar }), ExitConfig, "mode sidecar is not supported"},
-		{"the vault protocol is 2", change(granting, func(_ *testing.T, p *pod) { p.config.Protocol, p.config.Role = config.ProtocolVault, "r" }), ExitConfig, "vault"},
+		{"the vault protocol without a role is 2", change(granting, func(_ *testing.T, p *pod) { p.config.Protocol = config.ProtocolVault }), ExitConfig, "GATEPASS_ROLE"},
 		{"a broken CA bundle is 2", change(granting, func(_ *testing.T, p *pod) { p.config.CABundle = "x" }), ExitConfig, "GATEPASS_CA_BUNDLE"},
 		{"a gateway that is not there is 3", change(granting, func(t *testing.T, p *pod) { t.Helper(); short(t, p); p.config.GatewayURL = "https://127.0.0.1:1" }), ExitUnreachable, "connection refused"},
 		{"a gateway that hangs is 3", change(serve(func(_ http.ResponseWriter, r *http.Request) {
@@ -210,6 +233,12 @@ func TestExitCodes(t *testing.T) {
 			<-r.Context().Done()
 		}), short), ExitUnreachable, "no answer in time"},
 		{"an unknown authority is 4", change(granting, func(t *testing.T, p *pod) { t.Helper(); p.config.CABundle = gatetest.NewAuthority(t, "x").PEM() }), ExitUntrusted, "not among the trusted"},
+		{"a denial by Vault is 5", change(serve(func(w http.ResponseWriter, _ *http.Request) {
+			gatetest.VaultRefuse(w, 403, "namespace not authorized")
+		}), vaulted), ExitDenied, "namespace not authorized"},
+		{"a sealed Vault is 8", change(serve(func(w http.ResponseWriter, _ *http.Request) {
+			gatetest.VaultRefuse(w, 503, "Vault is sealed")
+		}), func(t *testing.T, p *pod) { t.Helper(); vaulted(t, p); short(t, p) }), ExitFailing, "Vault is sealed"},
 		{"a denial is 5", refusing(403), ExitDenied, "the reason"},
 		{"a missing identity is 6", change(granting, func(t *testing.T, p *pod) { t.Helper(); short(t, p); p.config.IdentityFile += ".none" }), ExitIdentity, "does not exist"},
 		{"an empty identity is 6", change(granting, func(t *testing.T, p *pod) {

@@ -21,46 +21,54 @@ type answer struct {
 	Creds      json.RawMessage `json:"creds"`
 }
 
-type refusal struct {
-	Error string `json:"error"`
+// parse turns an answer into a session, without its Gateway, or the reason
+// why there is none.
+func parse(w wire, status int, header http.Header, body []byte, now time.Time) (session.Session, *Error) {
+	switch {
+	case status != http.StatusOK:
+		return session.Session{}, failed(w, status, header, body, now)
+	case len(body) > MaxAnswer:
+		return session.Session{}, foreign(fmt.Sprintf("the answer is larger than %d bytes", MaxAnswer))
+	}
+	return w.granted(body, now)
 }
 
-// parse turns the gateway's answer into a session, without its Gateway, or
-// the reason why there is none.
-func parse(status int, header http.Header, body []byte, now time.Time) (session.Session, *Error) {
+// failed explains an answer that is no success.
+func failed(w wire, status int, header http.Header, body []byte, now time.Time) *Error {
+	text, ours := "", false
+	if len(body) <= MaxAnswer {
+		text, ours = w.refused(status, body)
+	}
 	switch {
-	case status == http.StatusOK:
-		return parseSession(body, now)
 	case status >= 300 && status < 400:
-		return session.Session{}, &Error{Kind: Foreign, Status: status, Reason: fmt.Sprintf(
+		return &Error{Kind: Foreign, Status: status, Reason: fmt.Sprintf(
 			"the gateway answered with a redirect (%d)%s; redirects are not followed, because the token goes to the configured address only: set the gateway's url to the final address",
 			status, target(header.Get("Location")))}
-	case status == http.StatusRequestTimeout, status == http.StatusTooEarly, status == http.StatusTooManyRequests, status >= 500:
+	case transient(status):
 		reason := fmt.Sprintf("the gateway is overloaded or failing (%s)", statusText(status))
-		if text := refused(body); text != "" {
+		if text != "" {
 			reason += ": " + text
 		}
-		return session.Session{}, &Error{Kind: Failing, Status: status, Reason: reason, RetryAfter: retryAfter(header.Get("Retry-After"), now)}
-	case status >= 400:
-		if text := refused(body); text != "" {
-			return session.Session{}, &Error{Kind: Denied, Status: status, Reason: fmt.Sprintf("the gateway denied the login (%s): %s", statusText(status), text)}
-		}
+		return &Error{Kind: Failing, Status: status, Reason: reason, RetryAfter: retryAfter(header.Get("Retry-After"), now)}
+	case status >= 400 && ours:
+		return &Error{Kind: Denied, Status: status, Reason: fmt.Sprintf("the gateway denied the login (%s): %s", statusText(status), text)}
 	}
-	return session.Session{}, &Error{Kind: Foreign, Status: status, Reason: fmt.Sprintf(
+	return &Error{Kind: Foreign, Status: status, Reason: fmt.Sprintf(
 		"what answered (%s) does not look like a gateway; check the gateway's url", statusText(status))}
+}
+
+// transient reports whether a status says that a later try may succeed. 412
+// is Vault's for a replica that has not yet caught up.
+func transient(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusPreconditionFailed, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	}
+	return status >= http.StatusInternalServerError
 }
 
 func statusText(status int) string {
 	return strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
-}
-
-// refused returns the gateway's own reason, or "" if body is not its error.
-func refused(body []byte) string {
-	var r refusal
-	if len(body) > MaxAnswer || json.Unmarshal(body, &r) != nil {
-		return ""
-	}
-	return r.Error
 }
 
 // target names the host that a redirect leads to, and nothing else of it.
@@ -72,29 +80,36 @@ func target(location string) string {
 	return fmt.Sprintf(" to %q", u.Scheme+"://"+u.Host)
 }
 
+// foreign is the failure of an answer that no gateway gives.
+func foreign(reason string) *Error {
+	return &Error{Kind: Foreign, Status: http.StatusOK, Reason: reason + "; check that the gateway's url leads to a gateway"}
+}
+
+// checkToken reports why token can't be a session's.
+func checkToken(token string) *Error {
+	switch {
+	case token == "":
+		return foreign("the answer holds no session token")
+	case len(token) > maxToken:
+		return foreign(fmt.Sprintf("the session token is larger than %d bytes", maxToken))
+	}
+	for i := range len(token) {
+		// The application will put it into a header.
+		if token[i] <= ' ' || token[i] >= 0x7f {
+			return foreign("the session token holds characters that no token has")
+		}
+	}
+	return nil
+}
+
 func parseSession(body []byte, now time.Time) (session.Session, *Error) {
-	foreign := func(reason string) (session.Session, *Error) {
-		return session.Session{}, &Error{Kind: Foreign, Status: http.StatusOK, Reason: reason + "; check that the gateway's url leads to a gateway"}
-	}
-	if len(body) > MaxAnswer {
-		return foreign(fmt.Sprintf("the answer is larger than %d bytes", MaxAnswer))
-	}
 	var a answer
 	// The decoder's error is left out, because it may quote the body.
 	if json.Unmarshal(body, &a) != nil {
-		return foreign("the answer is not the JSON of a gateway")
+		return session.Session{}, foreign("the answer is not the JSON of a gateway")
 	}
-	switch {
-	case a.Token == "":
-		return foreign("the answer holds no session token")
-	case len(a.Token) > maxToken:
-		return foreign(fmt.Sprintf("the session token is larger than %d bytes", maxToken))
-	}
-	for i := range len(a.Token) {
-		// The application will put it into a header.
-		if a.Token[i] <= ' ' || a.Token[i] >= 0x7f {
-			return foreign("the session token holds characters that no token has")
-		}
+	if failure := checkToken(a.Token); failure != nil {
+		return session.Session{}, failure
 	}
 	s := session.Session{Token: a.Token, Claims: claims(a.Token), Issued: now}
 	if iat, ok := unixClaim(s.Claims, "iat"); ok {

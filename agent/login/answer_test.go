@@ -73,7 +73,7 @@ func TestSessionTimes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, failure := parse(http.StatusOK, nil, []byte(tt.body), noon)
+			s, failure := parse(v2{}, http.StatusOK, nil, []byte(tt.body), noon)
 			if failure != nil {
 				t.Fatal(failure)
 			}
@@ -112,28 +112,38 @@ func FuzzParse(f *testing.F) {
 	f.Add(429, "2", []byte(`{"error":["x"]}`))
 	f.Add(503, "Sat, 01 Jun 2030 12:00:30 GMT", []byte(``))
 	f.Add(302, "", []byte(``))
+	f.Add(200, "", []byte(`{"wrap_info":{"token":"hvs.w"},"auth":null}`))
+	f.Add(200, "", []byte(`{"auth":{"client_token":"hvs.x","lease_duration":9223372036854775807,"renewable":true}}`))
+	f.Add(404, "", []byte(`{"errors":[]}`))
 	f.Fuzz(func(t *testing.T, status int, retry string, body []byte) {
-		header := http.Header{"Retry-After": {retry}, "Location": {retry}}
-		s, failure := parse(status, header, body, noon)
-		if failure != nil {
-			if s.Token != "" {
-				t.Error("a failure with a token")
-			}
-			reason := newScrubber("an-identity-token-of-a-pod").text(failure.Reason)
-			if reason == "" || strings.ContainsAny(reason, "\n\r\x00\x1b") || failure.Kind == 0 || failure.RetryAfter < 0 {
-				t.Errorf("failure %+v with reason %q", failure, reason)
-			}
-			return
-		}
-		if status != 200 || s.Token == "" || strings.ContainsAny(s.Token, " \r\n\t\x00") {
-			t.Errorf("status %d gave the token %q", status, s.Token)
-		}
-		for _, at := range []time.Time{s.Issued, s.Expiry} {
-			if _, err := at.MarshalJSON(); err != nil {
-				t.Errorf("a time that can't be written: %v", err)
-			}
+		for _, w := range []wire{v2{}, &vault{path: "auth/kubernetes"}} {
+			checkParse(t, w, status, retry, body)
 		}
 	})
+}
+
+func checkParse(t *testing.T, w wire, status int, retry string, body []byte) {
+	t.Helper()
+	header := http.Header{"Retry-After": {retry}, "Location": {retry}}
+	s, failure := parse(w, status, header, body, noon)
+	if failure != nil {
+		if s.Token != "" {
+			t.Error("a failure with a token")
+		}
+		reason := newScrubber("an-identity-token-of-a-pod").text(failure.Reason)
+		if reason == "" || strings.ContainsAny(reason, "\n\r\x00\x1b") || failure.Kind == 0 || failure.RetryAfter < 0 {
+			t.Errorf("failure %+v with reason %q", failure, reason)
+		}
+		return
+	}
+	if status != 200 || s.Token == "" || strings.ContainsAny(s.Token, " \r\n\t\x00") {
+		t.Errorf("status %d gave the token %q", status, s.Token)
+	}
+	for _, at := range []time.Time{s.Issued, s.Expiry} {
+		if _, err := at.MarshalJSON(); err != nil {
+			t.Errorf("a time that can't be written: %v", err)
+		}
+	}
 }
 
 func FuzzScrub(f *testing.F) {

@@ -58,6 +58,12 @@ func (e *Error) Error() string { return e.Reason }
 // text is not safe to log.
 func (e *Error) Unwrap() error { return e.err }
 
+// cleaned returns e without secrets in its reason.
+func (e *Error) cleaned(clean scrubber) *Error {
+	e.Reason = clean.text(e.Reason)
+	return e
+}
+
 // unanswered explains an error that came instead of an answer.
 func (c *Client) unanswered(err error, now time.Time) *Error {
 	if reason, ok := trust.Explain(err, c.host, now); ok {

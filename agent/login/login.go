@@ -1,15 +1,14 @@
 // Package login exchanges a pod's service-account token for a session.
 //
-// It speaks the gateway's V2 API: POST <url>/auth with a JSON body, answered
-// by JSON. The service-account token is sent to the configured address and to
-// no other: redirects are not followed, and the server's certificate is
-// always verified.
+// It speaks the gateway's V2 API, which is POST <url>/auth with a JSON body,
+// answered by JSON, and Vault's PUT <url>/v1/auth/<path>/login. The
+// service-account token is sent to the configured address and to no other:
+// redirects are not followed, and the server's certificate is always verified.
 package login
 
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,9 +38,6 @@ const (
 	defaultTimeout = 20 * time.Second
 )
 
-// accessType is what the V2 API calls logging in with a service-account token.
-const accessType = "k8s"
-
 // Options say where and as what to log in.
 type Options struct {
 	Protocol config.Protocol
@@ -52,10 +48,16 @@ type Options struct {
 	// defaults.
 	CABundle string
 
+	// AccessID and AuthConfig belong to protocol gateway.
 	AccessID   string
 	AuthConfig string
 
-	// Timeout bounds one Login, connection included; 0 means 20 s.
+	// Role, AuthPath and Namespace belong to protocol vault.
+	Role      string
+	AuthPath  string
+	Namespace string
+
+	// Timeout bounds one request, connection included; 0 means 20 s.
 	Timeout time.Duration
 	// UserAgent names the program, for the gateway's log.
 	UserAgent string
@@ -64,7 +66,7 @@ type Options struct {
 // Client logs in. It may be used by several goroutines at once.
 type Client struct {
 	options Options
-	url     string
+	wire    wire
 	host    string
 	proxy   string
 	http    *http.Client
@@ -73,16 +75,16 @@ type Client struct {
 // New checks o and reads the CA bundle. It makes no connection. Its errors
 // are mistakes in the configuration, named by the environment variable.
 func New(o Options) (*Client, error) {
-	if o.Protocol != config.ProtocolGateway {
-		return nil, fmt.Errorf("GATEPASS_PROTOCOL: %q is not supported by this version of the agent; use %q", o.Protocol, config.ProtocolGateway)
-	}
 	if err := config.CheckURL(o.URL); err != nil {
 		return nil, fmt.Errorf("GATEPASS_GATEWAY_URL: %w", err)
 	}
-	base := strings.TrimRight(o.URL, "/")
-	u, err := url.Parse(base + "/auth")
+	u, err := url.Parse(o.URL)
 	if err != nil {
 		return nil, errors.New("GATEPASS_GATEWAY_URL: is not a URL")
+	}
+	speak, err := newWire(o)
+	if err != nil {
+		return nil, err
 	}
 	roots, err := trust.Roots(o.CABundle)
 	if err != nil {
@@ -97,7 +99,7 @@ func New(o Options) (*Client, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
-	c := &Client{options: o, url: u.String(), host: u.Hostname(), http: newHTTPClient(roots, proxy)}
+	c := &Client{options: o, wire: speak, host: u.Hostname(), http: newHTTPClient(roots, proxy)}
 	if proxy != nil {
 		c.proxy = proxy.Host
 	}
@@ -107,66 +109,104 @@ func New(o Options) (*Client, error) {
 // Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// request is the body of /auth. gateway-url is what the seeds' own clients
-// send along with a Kubernetes login.
-type request struct {
-	AccessID   string `json:"access-id"`
-	AccessType string `json:"access-type"`
-	AuthConfig string `json:"k8s-auth-config-name"`
-	Identity   string `json:"k8s-service-account-token"`
-	GatewayURL string `json:"gateway-url"`
+// call is one request to the server.
+type call struct {
+	method, url string
+	// body is marshalled as JSON; nil for no body.
+	body any
+	// token is the session that makes the call; empty for a login.
+	token string
+}
+
+// wire is how a protocol writes its calls and reads their answers.
+type wire interface {
+	// login is the call that presents the identity, and what of it is secret.
+	login(identity string) (call, []string)
+	revoke(token string) call
+	// header adds to the headers of every call.
+	header(h http.Header, c call)
+	// granted reads the body of a 200, without the session's Gateway.
+	granted(body []byte, now time.Time) (session.Session, *Error)
+	// refused returns the server's own reason; false if body is not its error.
+	refused(status int, body []byte) (string, bool)
+}
+
+func newWire(o Options) (wire, error) {
+	switch o.Protocol {
+	case config.ProtocolGateway:
+		return v2{o}, nil
+	case config.ProtocolVault:
+		return newVault(o)
+	}
+	return nil, fmt.Errorf("GATEPASS_PROTOCOL: %q is not supported by this version of the agent; use %q or %q", o.Protocol, config.ProtocolGateway, config.ProtocolVault)
 }
 
 // Login presents the identity, a service-account token, and returns the
 // session. It tries once. A failure is an *Error, whose text holds neither
 // token.
 func (c *Client) Login(ctx context.Context, identity string) (session.Session, error) {
-	// Existing gateways want the token base64-encoded; ours takes both forms.
-	encoded := base64.StdEncoding.EncodeToString([]byte(identity))
-	clean := newScrubber(identity, encoded)
-	body, err := json.Marshal(request{
-		AccessID:   c.options.AccessID,
-		AccessType: accessType,
-		AuthConfig: c.options.AuthConfig,
-		Identity:   encoded,
-		GatewayURL: baseURL(c.options.URL),
-	})
-	if err != nil {
-		return session.Session{}, fmt.Errorf("building the login request: %w", err)
-	}
+	do, secrets := c.wire.login(identity)
+	return c.session(ctx, do, secrets)
+}
 
-	tryCtx, cancel := context.WithTimeout(ctx, c.options.Timeout)
-	defer cancel()
-	status, header, answer, err := c.post(tryCtx, body)
-	if err != nil {
-		failure := c.unanswered(err, time.Now())
-		failure.Reason = clean.text(failure.Reason)
-		return session.Session{}, failure
+// Renew prolongs a session that is Renewable, and returns it with its new
+// expiry. It tries once. A failure is an *Error; after one of kind Denied the
+// session is of no use any more.
+func (c *Client) Renew(ctx context.Context, s session.Session) (session.Session, error) {
+	v, ok := c.wire.(*vault)
+	if !ok || !s.Renewable {
+		return session.Session{}, &Error{Kind: Denied, Reason: "this session can't be renewed; log in again"}
 	}
-	now := time.Now()
-	s, failure := parse(status, header, answer, now)
+	return c.session(ctx, v.renew(s.Token), []string{s.Token})
+}
+
+// Revoke ends a session before its time. It tries once. A failure is an
+// *Error.
+func (c *Client) Revoke(ctx context.Context, s session.Session) error {
+	clean := newScrubber(s.Token)
+	status, header, answer, err := c.send(ctx, c.wire.revoke(s.Token))
+	if err != nil {
+		return c.unanswered(err, time.Now()).cleaned(clean)
+	}
+	if status == http.StatusOK || status == http.StatusNoContent {
+		return nil
+	}
+	return failed(c.wire, status, header, answer, time.Now()).cleaned(clean)
+}
+
+// session makes a call that is answered by a session.
+func (c *Client) session(ctx context.Context, do call, secrets []string) (session.Session, error) {
+	clean := newScrubber(secrets...)
+	status, header, answer, err := c.send(ctx, do)
+	if err != nil {
+		return session.Session{}, c.unanswered(err, time.Now()).cleaned(clean)
+	}
+	s, failure := parse(c.wire, status, header, answer, time.Now())
 	if failure != nil {
-		if status >= http.StatusInternalServerError {
-			// The next try shall be free to reach another replica.
-			c.http.CloseIdleConnections()
-		}
-		failure.Reason = clean.text(failure.Reason)
-		return session.Session{}, failure
+		return session.Session{}, failure.cleaned(clean)
 	}
 	s.Gateway = c.options.URL
 	return s, nil
 }
 
-func (c *Client) post(ctx context.Context, body []byte) (status int, header http.Header, answer []byte, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, bytes.NewReader(body))
+func (c *Client) send(ctx context.Context, do call) (status int, header http.Header, answer []byte, err error) {
+	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	defer cancel()
+	var body []byte
+	if do.body != nil {
+		if body, err = json.Marshal(do.body); err != nil {
+			return 0, nil, nil, fmt.Errorf("building the request: %w", err)
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, do.method, do.url, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, nil, err
 	}
-	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
 	if c.options.UserAgent != "" {
 		req.Header.Set("User-Agent", c.options.UserAgent)
 	}
+	c.wire.header(req.Header, do)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return 0, nil, nil, err
@@ -176,12 +216,9 @@ func (c *Client) post(ctx context.Context, body []byte) (status int, header http
 	if err != nil {
 		return 0, nil, nil, fmt.Errorf("the answer broke off: %w", err)
 	}
+	if resp.StatusCode >= http.StatusInternalServerError {
+		// The next try shall be free to reach another replica.
+		c.http.CloseIdleConnections()
+	}
 	return resp.StatusCode, resp.Header, answer, nil
-}
-
-// baseURL is the gateway's address without the API's prefix.
-func baseURL(configured string) string {
-	base := strings.TrimRight(configured, "/")
-	base = strings.TrimSuffix(base, "/v2")
-	return strings.TrimSuffix(base, "/api")
 }

@@ -376,9 +376,13 @@ func TestNewRefuses(t *testing.T) {
 		change func(*Options)
 		want   string
 	}{
-		"the vault protocol":     {func(o *Options) { o.Protocol = config.ProtocolVault }, "GATEPASS_PROTOCOL: \"vault\" is not supported"},
-		"an address without TLS": {func(o *Options) { o.URL = "http://gateway.example" }, "GATEPASS_GATEWAY_URL: "},
-		"a bundle without PEM":   {func(o *Options) { o.CABundle = "hello" }, "GATEPASS_CA_BUNDLE: holds no PEM"},
+		"another protocol":            {func(o *Options) { o.Protocol = "ldap" }, "GATEPASS_PROTOCOL: \"ldap\" is not supported"},
+		"an auth path with a query":   {func(o *Options) { o.Protocol, o.AuthPath = config.ProtocolVault, "auth?x" }, "GATEPASS_AUTH_PATH: "},
+		"an auth path that climbs":    {func(o *Options) { o.Protocol, o.AuthPath = config.ProtocolVault, "auth/../sys" }, "GATEPASS_AUTH_PATH: "},
+		"no auth path":                {func(o *Options) { o.Protocol, o.AuthPath = config.ProtocolVault, "/" }, "GATEPASS_AUTH_PATH: "},
+		"a namespace with a line end": {func(o *Options) { o.Protocol, o.AuthPath, o.Namespace = config.ProtocolVault, "auth/k", "a\nb" }, "GATEPASS_AUTH_NAMESPACE: "},
+		"an address without TLS":      {func(o *Options) { o.URL = "http://gateway.example" }, "GATEPASS_GATEWAY_URL: "},
+		"a bundle without PEM":        {func(o *Options) { o.CABundle = "hello" }, "GATEPASS_CA_BUNDLE: holds no PEM"},
 	} {
 		t.Run(name+" is refused", func(t *testing.T) {
 			t.Parallel()

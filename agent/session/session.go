@@ -32,6 +32,11 @@ type Session struct {
 	Expiry time.Time `json:"expiry,omitzero"`
 	// Claims is the payload of a token that is a JWT; nil for other tokens.
 	Claims map[string]any `json:"claims,omitempty"`
+	// Policies and Metadata are what a Vault server says of its token.
+	Policies []string          `json:"policies,omitempty"`
+	Metadata map[string]string `json:"metadata,omitempty"`
+	// Renewable says that the session can be prolonged without a login.
+	Renewable bool `json:"-"`
 }
 
 // Files says where a session goes.

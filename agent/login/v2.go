@@ -1,0 +1,70 @@
+package login
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/agent/session"
+)
+
+// accessType is what the V2 API calls logging in with a service-account token.
+const accessType = "k8s"
+
+// v2 is the gateway's V2 API.
+type v2 struct{ options Options }
+
+// request is the body of /auth. gateway-url is what the seeds' own clients
+// send along with a Kubernetes login.
+type request struct {
+	AccessID   string `json:"access-id"`
+	AccessType string `json:"access-type"`
+	AuthConfig string `json:"k8s-auth-config-name"`
+	Identity   string `json:"k8s-service-account-token"`
+	GatewayURL string `json:"gateway-url"`
+}
+
+func (v v2) login(identity string) (call, []string) {
+	// Existing gateways want the token base64-encoded; ours takes both forms.
+	encoded := base64.StdEncoding.EncodeToString([]byte(identity))
+	return v.post("/auth", request{
+		AccessID:   v.options.AccessID,
+		AccessType: accessType,
+		AuthConfig: v.options.AuthConfig,
+		Identity:   encoded,
+		GatewayURL: baseURL(v.options.URL),
+	}), []string{identity, encoded}
+}
+
+func (v v2) revoke(token string) call {
+	return v.post("/revoke-creds", map[string]string{"token": token})
+}
+
+func (v v2) post(path string, body any) call {
+	return call{method: http.MethodPost, url: strings.TrimRight(v.options.URL, "/") + path, body: body}
+}
+
+func (v v2) header(h http.Header, _ call) { h.Set("Content-Type", "application/json") }
+
+func (v v2) granted(body []byte, now time.Time) (session.Session, *Error) {
+	return parseSession(body, now)
+}
+
+func (v v2) refused(_ int, body []byte) (string, bool) {
+	var r struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal(body, &r) != nil {
+		return "", false
+	}
+	return r.Error, r.Error != ""
+}
+
+// baseURL is the gateway's address without the API's prefix.
+func baseURL(configured string) string {
+	base := strings.TrimRight(configured, "/")
+	base = strings.TrimSuffix(base, "/v2")
+	return strings.TrimSuffix(base, "/api")
+}
