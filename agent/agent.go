@@ -55,9 +55,21 @@ type Options struct {
 type Agent struct {
 	config config.Config
 	log    *slog.Logger
-	login  *login.Client
+	login  server
 	files  session.Files
 	retry  backoff.Policy
+	meters meters
+	// wall is the time of day, which goes on while a node is suspended.
+	wall func() time.Time
+}
+
+// server is who grants sessions.
+type server interface {
+	Login(ctx context.Context, identity string) (session.Session, error)
+	Renew(ctx context.Context, s session.Session) (session.Session, error)
+	Revoke(ctx context.Context, s session.Session) error
+	// Close closes idle connections.
+	Close()
 }
 
 // New checks the configuration. Every error is an *Error with code
@@ -66,9 +78,6 @@ func New(o Options) (*Agent, error) {
 	c := o.Config
 	if err := c.Validate(); err != nil {
 		return nil, &Error{ExitConfig, err}
-	}
-	if c.Mode != config.ModeInit {
-		return nil, &Error{ExitConfig, fmt.Errorf("GATEPASS_MODE: mode %s is not supported by this version of the agent; use mode %s (annotation gatepass.dev/mode)", c.Mode, config.ModeInit)}
 	}
 	client, err := login.New(login.Options{
 		Protocol:   c.Protocol,
@@ -91,6 +100,8 @@ func New(o Options) (*Agent, error) {
 		login:  client,
 		files:  session.Files{Token: c.TokenFile, Mode: c.TokenMode},
 		retry:  backoff.DefaultPolicy(),
+		// Round strips the monotonic reading.
+		wall: func() time.Time { return time.Now().Round(0) },
 	}
 	if o.Retry != nil {
 		a.retry = *o.Retry
@@ -98,43 +109,52 @@ func New(o Options) (*Agent, error) {
 	return a, nil
 }
 
-// Run does the work and returns when it is done, or ctx ends. Every error is
-// an *Error, except the cause of ctx.
+// Run does the work and returns when it is done, or ctx ends. A sidecar that
+// has written a session has done its work when ctx ends, and returns nil.
+// Every error is an *Error, except the cause of ctx.
 func (a *Agent) Run(ctx context.Context) error {
 	defer a.login.Close()
 	a.log.Debug("agent starts", keyMode, a.config.Mode, keyGateway, a.config.GatewayURL, keyAccessID, a.config.AccessID,
 		keyAuthConfig, a.config.AuthConfig, keyTimeout, a.config.Timeout.String())
-	return a.runInit(ctx)
+	if a.config.Mode == config.ModeSidecar {
+		return a.runSidecar(ctx)
+	}
+	_, err := a.begin(ctx)
+	return err
 }
 
-// runInit logs in once and writes the session, within the timeout.
-func (a *Agent) runInit(ctx context.Context) error {
+// begin gets the first session and writes it, within the timeout.
+func (a *Agent) begin(ctx context.Context) (session.Session, error) {
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, a.config.Timeout)
 	defer cancel()
 	s, err := a.acquire(ctx)
 	if err != nil {
-		return err
+		return session.Session{}, err
 	}
 	if err := a.files.Write(s); err != nil {
-		return &Error{ExitSession, err}
+		return session.Session{}, &Error{ExitSession, err}
 	}
 	attrs := []any{keyFile, a.config.TokenFile, keyGateway, s.Gateway, keyTook, time.Since(begin).String()}
 	if !s.Expiry.IsZero() {
 		attrs = append(attrs, keyExpiry, s.Expiry)
 	}
 	a.log.Info("session written", attrs...)
-	if !s.Expiry.IsZero() && s.Expiry.Before(time.Now()) {
+	if !s.Expiry.IsZero() && s.Expiry.Before(a.wall()) {
 		a.log.Warn("the session has expired already: the clocks of this node and of the gateway disagree", keyExpiry, s.Expiry)
 	}
-	return nil
+	return s, nil
 }
 
 // acquire logs in, again and again while that may help.
 func (a *Agent) acquire(ctx context.Context) (session.Session, error) {
-	var s session.Session
+	var (
+		s    session.Session
+		last error
+	)
 	policy := a.retry
 	policy.Report = func(try int, wait time.Duration, err error) {
+		last = err
 		a.log.Warn("login failed and will be tried again", keyTry, try, keyWait, wait.String(), keyCause, err.Error())
 	}
 	err := policy.Do(ctx, func(ctx context.Context) (err error) {
@@ -150,6 +170,10 @@ func (a *Agent) acquire(ctx context.Context) (session.Session, error) {
 	if errors.Is(err, context.DeadlineExceeded) {
 		// The time was up before a try could begin.
 		return session.Session{}, &Error{ExitUnreachable, fmt.Errorf("the timeout of %s left no time to log in", a.config.Timeout)}
+	}
+	if last != nil {
+		// A sidecar that its hook gave up is stopped by a signal.
+		return session.Session{}, fmt.Errorf("%w; the last login failed: %w", err, last)
 	}
 	return session.Session{}, err
 }

@@ -224,7 +224,10 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"a session is 0", granting, ExitOK, ""},
 		{"a missing setting is 2", change(granting, func(_ *testing.T, p *pod) { p.config.AccessID = "" }), ExitConfig, "GATEPASS_ACCESS_ID"},
-		{"the sidecar mode is 2", change(granting, func(_ *testing.T, p *pod) { p.config.Mode = config.ModeSidecar }), ExitConfig, "mode sidecar is not supported"},
+		{"a metrics address that is not there is 2", change(granting, func(_ *testing.T, p *pod) {
+			p.config.Mode, p.config.MetricsAddress = config.ModeSidecar, "192.0.2.1:1"
+		}), ExitConfig, "GATEPASS_METRICS_ADDRESS: "},
+		{"a sidecar's first denial is 5", change(refusing(403), func(_ *testing.T, p *pod) { p.config.Mode = config.ModeSidecar }), ExitDenied, "the reason"},
 		{"the vault protocol without a role is 2", change(granting, func(_ *testing.T, p *pod) { p.config.Protocol = config.ProtocolVault }), ExitConfig, "GATEPASS_ROLE"},
 		{"a broken CA bundle is 2", change(granting, func(_ *testing.T, p *pod) { p.config.CABundle = "x" }), ExitConfig, "GATEPASS_CA_BUNDLE"},
 		{"a gateway that is not there is 3", change(granting, func(t *testing.T, p *pod) { t.Helper(); short(t, p); p.config.GatewayURL = "https://127.0.0.1:1" }), ExitUnreachable, "connection refused"},
@@ -272,6 +275,24 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("there is a token: %v", err)
 			}
 		})
+	}
+}
+
+func TestSignalKeepsTheCause(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var n atomic.Int32
+	url, ca := gatetest.NewServer(t, func(w http.ResponseWriter, _ *http.Request) {
+		if n.Add(1) == 3 {
+			cancel(SignalError{15})
+		}
+		gatetest.Refuse(w, 503, "starting")
+	})
+	p := newPod(t, url, ca.PEM())
+	p.config.Mode = config.ModeSidecar
+	err := p.run(ctx, t)
+	if m := Message(err); Code(err) != 143 || !strings.Contains(m, "signal 15") || !strings.Contains(m, "the last login failed: ") || !strings.Contains(m, "starting") {
+		t.Errorf("code %d, %v", Code(err), err)
 	}
 }
 

@@ -20,7 +20,8 @@ type ExitCode int
 
 // The exit codes. They are part of the agent's contract.
 const (
-	// ExitOK: the session is written.
+	// ExitOK: the session is written, or a sidecar was asked to stop after it
+	// had written one.
 	ExitOK ExitCode = 0
 	// ExitInternal: a failure that has no code of its own.
 	ExitInternal ExitCode = 1
@@ -40,6 +41,8 @@ const (
 	ExitFailing ExitCode = 8
 	// ExitForeign: what answers at the gateway's address is no gateway.
 	ExitForeign ExitCode = 9
+	// ExitNotReady: the command wait heard nothing from its sidecar.
+	ExitNotReady ExitCode = 10
 
 	// exitSignal plus the signal's number is the shell's custom for a process
 	// that a signal ended: 130 for SIGINT, 143 for SIGTERM.
@@ -102,11 +105,13 @@ func exitCode(err error) ExitCode {
 // ones (MaxContainerTerminationMessageLength in its pkg/kubelet/container).
 const MaxMessage = 4096
 
+const messagePrefix = "gatepass-agent: "
+
 // Message puts err on one line of at most MaxMessage bytes.
 func Message(err error) string {
 	var b strings.Builder
 	space := false
-	for _, r := range "gatepass-agent: " + strings.ReplaceAll(err.Error(), "\n", "; ") {
+	for _, r := range messagePrefix + strings.ReplaceAll(err.Error(), "\n", "; ") {
 		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
 			space = true
 			continue

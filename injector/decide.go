@@ -226,9 +226,6 @@ func (i *Injector) warn(pod *podView, get []container, s *settings, id identity,
 	if v, ok := pod.Metadata.Annotations[Prefix+keyStatus]; ok && v != statusInjected {
 		d.warn("annotation %sstatus=%q means nothing to Gatepass; remove it", Prefix, v)
 	}
-	if s.agent.Mode == config.ModeSidecar {
-		d.warn("the agent of this version does not yet work in mode %s: it ends with exit code 2, and the pod does not start", s.agent.Mode)
-	}
 	if pod.Spec.HostNetwork && pod.Spec.DNSPolicy != "ClusterFirstWithHostNet" && clusterName(s.agent.GatewayURL) {
 		d.warn("the pod uses the host's network, where %s can't be resolved; set dnsPolicy: ClusterFirstWithHostNet", s.agent.GatewayURL)
 	}

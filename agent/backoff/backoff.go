@@ -39,6 +39,15 @@ func (s Schedule) ceiling(n int) time.Duration {
 	return min(c, s.Cap)
 }
 
+// Draw returns the wait after the nth failure in a row, n from 1: evenly from
+// zero to the ceiling. random draws from [0, n); nil means a good source.
+func (s Schedule) Draw(n int, random func(int64) int64) time.Duration {
+	if random == nil {
+		random = rand.Int64N
+	}
+	return time.Duration(random(int64(max(s.ceiling(n), 1))))
+}
+
 // Policy bounds the retries.
 type Policy struct {
 	// Transient is the schedule after failures that time heals. They are

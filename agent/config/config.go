@@ -97,9 +97,15 @@ type Config struct {
 	TokenFile string
 	TokenMode fs.FileMode
 
-	// Timeout bounds the whole work of ModeInit.
-	Timeout  time.Duration
-	LogLevel slog.Level
+	// Timeout bounds the whole work of ModeInit, and the first login of
+	// ModeSidecar.
+	Timeout time.Duration
+	// RevokeOnExit has a sidecar end its sessions when it is asked to stop.
+	RevokeOnExit bool
+	// MetricsAddress is where a sidecar serves /metrics, host:port or :port;
+	// empty means nowhere.
+	MetricsAddress string
+	LogLevel       slog.Level
 	// TerminationMessageFile receives one line that names the cause when the
 	// agent fails.
 	TerminationMessageFile string
@@ -165,6 +171,10 @@ func Settings() []Setting {
 			func(c *Config) string { return FormatFileMode(c.TokenMode) }, setTokenMode},
 		{"GATEPASS_TIMEOUT", "timeout", "give up after this time, for example 60s",
 			func(c *Config) string { return c.Timeout.String() }, setTimeout},
+		{"GATEPASS_REVOKE_ON_EXIT", "revoke-on-exit", "true: end the session when the agent is asked to stop (mode sidecar)",
+			getRevoke, setRevoke},
+		{"GATEPASS_METRICS_ADDRESS", "metrics-address", "serve /metrics here, for example :9464 (mode sidecar); default: nowhere",
+			func(c *Config) string { return c.MetricsAddress }, func(c *Config, v string) error { c.MetricsAddress = v; return CheckAddress(v) }},
 		{"GATEPASS_LOG_LEVEL", "log-level", "debug, info, warn or error",
 			func(c *Config) string { return strings.ToLower(c.LogLevel.String()) }, setLogLevel},
 		{"GATEPASS_TERMINATION_MESSAGE_FILE", "termination-message-file", "file that receives the cause of a failure",
@@ -184,6 +194,18 @@ func setProtocol(c *Config, v string) (err error) {
 
 func setTokenMode(c *Config, v string) (err error) {
 	c.TokenMode, err = ParseFileMode(v)
+	return err
+}
+
+func getRevoke(c *Config) string {
+	if c.RevokeOnExit {
+		return "true"
+	}
+	return ""
+}
+
+func setRevoke(c *Config, v string) (err error) {
+	c.RevokeOnExit, err = ParseBool(v)
 	return err
 }
 
@@ -273,6 +295,9 @@ func (c Config) Validate() error {
 			fail(f.env, "%w", err)
 		}
 	}
+	if c.Mode == ModeInit && c.RevokeOnExit {
+		fail("GATEPASS_REVOKE_ON_EXIT", "needs mode sidecar; in mode init the agent ends before the application starts")
+	}
 	if path.Base(c.TokenFile) == SessionFile {
 		fail("GATEPASS_TOKEN_FILE", "%q is the name of the file that describes the session; choose another", SessionFile)
 	}
@@ -347,6 +372,29 @@ func ParseTimeout(v string) (time.Duration, error) {
 		return 0, fmt.Errorf("%s is out of range; use %s to %s", v, MinTimeout, MaxTimeout)
 	}
 	return d, nil
+}
+
+// ParseBool reads true or false.
+func ParseBool(v string) (bool, error) {
+	switch v {
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, fmt.Errorf("%q is neither true nor false", v)
+}
+
+// CheckAddress reports why v can't be an address to listen at.
+func CheckAddress(v string) error {
+	colon := strings.LastIndexByte(v, ':')
+	if colon < 0 {
+		return fmt.Errorf("%q has no port; use for example :9464", v)
+	}
+	if _, err := strconv.ParseUint(v[colon+1:], 10, 16); err != nil {
+		return fmt.Errorf("%q has no valid port; use for example :9464", v)
+	}
+	return nil
 }
 
 // ParseLogLevel reads debug, info, warn or error.

@@ -32,6 +32,7 @@ func TestEnvAndBack(t *testing.T) {
 	vault.Role, vault.AuthPath, vault.AuthNamespace = "r", "auth/k8s", "team"
 	full := valid()
 	full.Mode, full.TokenMode, full.Timeout, full.LogLevel = ModeSidecar, 0o444, 90*time.Second, slog.LevelDebug
+	full.RevokeOnExit, full.MetricsAddress = true, "127.0.0.1:9464"
 	full.CABundle, full.TerminationMessageFile = "-----BEGIN CERTIFICATE-----\n", "/tmp/x"
 	for name, c := range map[string]Config{"the least": valid(), "everything": full, "the vault protocol": vault} {
 		t.Run(name+" survives the environment", func(t *testing.T) {
@@ -61,12 +62,13 @@ func TestEnvAndBack(t *testing.T) {
 func TestFromEnvReportsEverything(t *testing.T) {
 	t.Parallel()
 	_, err := FromEnv(lookup([]Variable{
+		{"GATEPASS_REVOKE_ON_EXIT", "yes"}, {"GATEPASS_METRICS_ADDRESS", "localhost"},
 		{"GATEPASS_MODE", "once"}, {"GATEPASS_TOKEN_MODE", "777"}, {"GATEPASS_TIMEOUT", "5"}, {"GATEPASS_LOG_LEVEL", "loud"}, {"GATEPASS_PROTOCOL", "ldap"},
 	}))
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"GATEPASS_MODE: ", "GATEPASS_TOKEN_MODE: ", "GATEPASS_TIMEOUT: ", "GATEPASS_LOG_LEVEL: ", "GATEPASS_PROTOCOL: "} {
+	for _, want := range []string{"GATEPASS_MODE: ", "GATEPASS_TOKEN_MODE: ", "GATEPASS_TIMEOUT: ", "GATEPASS_LOG_LEVEL: ", "GATEPASS_PROTOCOL: ", "GATEPASS_REVOKE_ON_EXIT: ", "GATEPASS_METRICS_ADDRESS: "} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not reported: %v", want, err)
 		}
@@ -84,6 +86,7 @@ func TestValidate(t *testing.T) {
 		"no auth config":                {func(c *Config) { c.AuthConfig = "" }, "GATEPASS_AUTH_CONFIG: "},
 		"no role":                       {func(c *Config) { c.Protocol = ProtocolVault }, "GATEPASS_ROLE: "},
 		"no auth path":                  {func(c *Config) { c.Protocol, c.Role, c.AuthPath = ProtocolVault, "r", "" }, "GATEPASS_AUTH_PATH: "},
+		"a revocation in mode init":     {func(c *Config) { c.RevokeOnExit = true }, "GATEPASS_REVOKE_ON_EXIT: needs mode sidecar"},
 		"a relative identity file":      {func(c *Config) { c.IdentityFile = "token" }, "GATEPASS_IDENTITY_FILE: "},
 		"a token file that climbs":      {func(c *Config) { c.TokenFile = "/var/run/gatepass/../x" }, "GATEPASS_TOKEN_FILE: "},
 		"a token file that is a folder": {func(c *Config) { c.TokenFile = "/var/run/gatepass/" }, "GATEPASS_TOKEN_FILE: "},

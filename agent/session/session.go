@@ -2,8 +2,9 @@
 // token in one file, and beside it session.json, which describes the session
 // without holding a secret.
 //
-// A reader never sees half a file: each is written under another name in the
-// same directory and renamed. session.json is renamed first, so that whoever
+// A reader never sees half a file: each is written under a name of its own in
+// the same directory and renamed, so that not even two agents that write the
+// same files tear them. session.json is renamed first, so that whoever
 // sees a token sees its description too.
 package session
 
@@ -14,6 +15,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -66,53 +68,75 @@ func (f Files) Write(s Session) error {
 		{filepath.Join(dir, config.SessionFile), description},
 		{f.Token, []byte(s.Token)},
 	}
-	for i, w := range writes {
-		if err := f.prepare(w.path, w.data); err != nil {
-			for _, done := range writes[:i] {
-				_ = os.Remove(temporary(done.path))
-			}
+	var made []string
+	defer func() {
+		for _, tmp := range made {
+			_ = os.Remove(tmp) // those that were renamed are gone already
+		}
+	}()
+	for _, w := range writes {
+		Sweep(w.path)
+		tmp, err := f.prepare(w.path, w.data)
+		if err != nil {
 			return explain(w.path, err)
 		}
+		made = append(made, tmp)
 	}
 	for i, w := range writes {
-		if err := os.Rename(temporary(w.path), w.path); err != nil {
-			for _, rest := range writes[i:] {
-				_ = os.Remove(temporary(rest.path))
-			}
+		if err := os.Rename(made[i], w.path); err != nil {
 			return explain(w.path, err)
 		}
 	}
 	return nil
 }
 
-// temporary is a fixed name, so that an agent that was killed leaves at most
-// one stray file for its successor to replace, and no pile of tokens.
-func temporary(path string) string {
+// temporarySuffix ends the names under which files are written.
+const temporarySuffix = ".tmp"
+
+// CreateTemporary makes a file, of mode 0600, under which path's successor is
+// written, and which Sweep finds if it is left behind. It never follows a
+// link.
+func CreateTemporary(path string) (*os.File, error) {
 	dir, name := filepath.Split(path)
-	return dir + "." + name + ".tmp"
+	return os.CreateTemp(dir, "."+name+".*"+temporarySuffix)
 }
 
-// prepare writes data to path's temporary name with the final mode. Nothing
-// is synced to a disk: the volume is memory, and a session that a power cut
-// ends is of no use after it.
-func (f Files) prepare(path string, data []byte) error {
-	tmp := temporary(path)
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+// strayAge is how old a temporary file is that nobody is writing any more. A
+// write takes milliseconds.
+const strayAge = time.Minute
+
+// Sweep removes what agents that were killed in the middle of writing path
+// have left behind. It does what it can; a stray that stays does no harm.
+func Sweep(path string) {
+	dir, name := filepath.Split(path)
+	entries, _ := os.ReadDir(dir) // writing will tell what is wrong with it
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), "."+name+".") || !strings.HasSuffix(e.Name(), temporarySuffix) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > strayAge {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
 	}
-	// O_EXCL: never write through a link that somebody else put there.
-	file, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // G304: the path is the configuration's
+}
+
+// prepare writes data to a temporary file of path's, with the final mode.
+// Nothing is synced to a disk: the volume is memory, and a session that a
+// power cut ends is of no use after it.
+func (f Files) prepare(path string, data []byte) (string, error) {
+	file, err := CreateTemporary(path)
 	if err != nil {
-		return err
+		return "", err
 	}
 	_, err = file.Write(data)
 	if err == nil {
 		err = file.Chmod(f.Mode.Perm()) // not subject to the umask
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
-		_ = os.Remove(tmp)
+		_ = os.Remove(file.Name())
+		return "", err
 	}
-	return err
+	return file.Name(), nil
 }
 
 func explain(path string, err error) error {

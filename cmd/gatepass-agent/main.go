@@ -52,17 +52,15 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 	switch {
 	case err != nil:
 		err = &agent.Error{Code: agent.ExitConfig, Err: err}
-	case what == waitForSession:
-		// The hook of a sidecar runs beside the agent, whose termination message
-		// says the cause and must not be overwritten.
-		fmt.Fprintln(stderr, "gatepass-agent: mode sidecar is not supported by this version")
-		return agent.ExitConfig
 	case what == showHelp:
 		help(stdout)
 		return agent.ExitOK
 	case what == showVersion:
 		fmt.Fprintln(stdout, "gatepass-agent", buildVersion())
 		return agent.ExitOK
+	}
+	if what == waitForSession {
+		return wait(ctx, cfg, err, stderr)
 	}
 	log := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: cfg.LogLevel}))
 	if err == nil {
@@ -77,6 +75,18 @@ func run(ctx context.Context, args []string, env func(string) (string, bool), st
 		log.Warn("the cause is in this log only", "error", err)
 	}
 	return code
+}
+
+// wait is a sidecar's postStart hook. It runs beside the agent, whose
+// termination message says the cause and must not be overwritten.
+func wait(ctx context.Context, cfg config.Config, err error, stderr io.Writer) agent.ExitCode {
+	if err == nil {
+		err = agent.Wait(ctx, cfg)
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, agent.Message(err))
+	}
+	return agent.Code(err)
 }
 
 func work(ctx context.Context, cfg config.Config, log *slog.Logger) error {

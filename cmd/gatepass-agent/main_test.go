@@ -120,7 +120,7 @@ func TestMistakes(t *testing.T) {
 		"a wrong flag is named":                 {[]string{"--mode", "once"}, nil, []string{"-mode", "once", "--help"}},
 		"an unknown flag is named":              {[]string{"--insecure"}, nil, []string{"-insecure", "--help"}},
 		"an argument is refused":                {[]string{"login"}, nil, []string{`unexpected argument "login"`}},
-		"the sidecar mode is refused":           {[]string{"--mode=sidecar", "--gateway-url=https://g", "--access-id=a", "--auth-config=b"}, nil, []string{"mode sidecar is not supported"}},
+		"a revocation in mode init is refused":  {[]string{"--revoke-on-exit=true", "--gateway-url=https://g", "--access-id=a", "--auth-config=b"}, nil, []string{"GATEPASS_REVOKE_ON_EXIT: needs mode sidecar"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -151,7 +151,7 @@ func TestTheHookLeavesTheTerminationMessageAlone(t *testing.T) {
 	}
 	var said bytes.Buffer
 	env := lookup(map[string]string{"GATEPASS_TERMINATION_MESSAGE_FILE": message})
-	if code := run(t.Context(), []string{"wait"}, env, io.Discard, &said); code != agent.ExitConfig || !strings.Contains(said.String(), "mode sidecar is not supported") {
+	if code := run(t.Context(), []string{"wait"}, env, io.Discard, &said); code != agent.ExitConfig || !strings.Contains(said.String(), "GATEPASS_GATEWAY_URL") {
 		t.Errorf("code %d, %q", code, said.String())
 	}
 	if got := read(t, message); got != "the agent's own words" {

@@ -37,7 +37,7 @@ func options(args []string, env func(string) (string, bool)) (config.Config, req
 	case err == nil && *wantVersion:
 		return cfg, showVersion, nil
 	case err == nil && flags.NArg() == 1 && flags.Arg(0) == config.WaitCommand:
-		return cfg, waitForSession, nil
+		return cfg, waitForSession, envErr
 	case err != nil:
 		err = fmt.Errorf("%w; see --help", err)
 	case flags.NArg() > 0:
@@ -51,7 +51,9 @@ func help(w io.Writer) {
 a file. The webhook adds it to pods; nothing needs to be set by hand there.
 
 Usage:
-  gatepass-agent [flags]
+  gatepass-agent [flags]        log in, and in mode sidecar keep the session fresh
+  gatepass-agent [flags] wait   wait until the sidecar has written its first session;
+                                it is the sidecar's postStart hook
 
 Example:
   gatepass-agent --gateway-url https://gatepass-gateway.gatepass-system.svc:8000 \
@@ -73,7 +75,7 @@ Settings (a flag wins over its environment variable):
 HTTPS_PROXY and NO_PROXY are honoured.
 
 Exit codes:
-  %3d  the session is written
+  %3d  the session is written; for a sidecar: it was asked to stop later
   %3d  another failure
   %3d  a setting is missing or wrong
   %3d  the gateway can't be reached
@@ -83,8 +85,9 @@ Exit codes:
   %3d  the session can't be written
   %3d  the gateway was overloaded or failing until the timeout
   %3d  what answers at the gateway's address is no gateway
-  130, 143  stopped by SIGINT, SIGTERM
+  %3d  wait: the sidecar said nothing within the timeout
+  130, 143  stopped by SIGINT, SIGTERM before the session was written
 The cause of a failure is also the container's termination message.
 `, agent.ExitOK, agent.ExitInternal, agent.ExitConfig, agent.ExitUnreachable, agent.ExitUntrusted,
-		agent.ExitDenied, agent.ExitIdentity, agent.ExitSession, agent.ExitFailing, agent.ExitForeign)
+		agent.ExitDenied, agent.ExitIdentity, agent.ExitSession, agent.ExitFailing, agent.ExitForeign, agent.ExitNotReady)
 }

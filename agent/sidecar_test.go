@@ -1,0 +1,577 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/agent/login"
+	"github.com/gatepass/gatepass/agent/session"
+)
+
+// rig is a sidecar in a bubble of fake time, with a server beside it that
+// needs no network: a bubble's time stands still while something waits for one.
+type rig struct {
+	agent  *Agent
+	log    syncBuffer
+	offset atomic.Int64 // of the wall clock, in nanoseconds
+	life   time.Duration
+
+	mu      sync.Mutex
+	logins  []time.Time
+	renews  []time.Time
+	revoked []string
+	// grant and renew say what the server does; nil is success.
+	grant, renew func(n int) (session.Session, error)
+	revoke       func(ctx context.Context) error
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func (r *rig) fresh(n int) session.Session {
+	now := time.Now().UTC()
+	return session.Session{Token: "session-token-" + strconv.Itoa(n), Gateway: "https://g", Issued: now, Expiry: now.Add(r.life)}
+}
+
+func (r *rig) Login(context.Context, string) (session.Session, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.logins = append(r.logins, time.Now())
+	if r.grant != nil {
+		return r.grant(len(r.logins))
+	}
+	return r.fresh(len(r.logins)), nil
+}
+
+func (r *rig) Renew(_ context.Context, s session.Session) (session.Session, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.renews = append(r.renews, time.Now())
+	got, err := r.renew(len(r.renews))
+	got.Token = s.Token
+	return got, err
+}
+
+func (r *rig) Revoke(ctx context.Context, s session.Session) error {
+	if r.revoke != nil {
+		return r.revoke(ctx)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.revoked = append(r.revoked, s.Token)
+	return nil
+}
+
+func (r *rig) Close() {}
+
+func (r *rig) count() int { return len(r.at(&r.logins)) }
+
+// at copies the times of one kind of call.
+func (r *rig) at(calls *[]time.Time) []time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(*calls)
+}
+
+func (r *rig) token(t *testing.T) string {
+	t.Helper()
+	data, err := os.ReadFile(r.agent.config.TokenFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// said counts the lines of the log with a text.
+func (r *rig) said(text string) int { return strings.Count(r.log.String(), text) }
+
+// bubble runs check beside a sidecar, in fake time, and then stops it by a
+// signal, after which it must end well.
+func bubble(t *testing.T, set func(*rig), check func(*testing.T, *rig)) {
+	t.Helper()
+	p := newPod(t, "https://gateway.example", "")
+	p.config.Mode = config.ModeSidecar
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{life: 15 * time.Minute}
+		a, err := New(Options{Config: p.config, Logger: slog.New(slog.NewJSONHandler(&r.log, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.agent, a.login = a, r
+		a.wall = func() time.Time { return time.Now().Round(0).Add(time.Duration(r.offset.Load())) }
+		set(r)
+		ctx, cancel := context.WithCancelCause(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- a.Run(ctx) }()
+		synctest.Wait()
+		check(t, r)
+		cancel(SignalError{15})
+		if err := <-ended; err != nil {
+			t.Errorf("it ended with %v", err)
+		}
+		if strings.Contains(r.log.String(), "session-token") || strings.Contains(r.log.String(), p.identity) {
+			t.Errorf("a secret is in the log:\n%s", r.log.String())
+		}
+	})
+}
+
+func TestRefresh(t *testing.T) {
+	t.Parallel()
+	t.Run("a session is refreshed at two thirds of its life, for days", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(*rig) {}, func(t *testing.T, r *rig) {
+			t.Helper()
+			time.Sleep(72 * time.Hour)
+			n, logins := r.count(), r.at(&r.logins)
+			var sum time.Duration
+			spread := map[time.Duration]bool{}
+			for i := 1; i < n; i++ {
+				gap := logins[i].Sub(logins[i-1])
+				if gap < 9*time.Minute || gap > 11*time.Minute {
+					t.Fatalf("refreshed after %v", gap)
+				}
+				sum += gap
+				spread[gap] = true
+			}
+			if mean := sum / time.Duration(n-1); mean < 590*time.Second || mean > 610*time.Second || len(spread) < n/2 {
+				t.Errorf("mean %v, %d different gaps of %d", mean, len(spread), n)
+			}
+			if got, want := r.token(t), "session-token-"+strconv.Itoa(n); got != want {
+				t.Errorf("the file holds %q, want %q", got, want)
+			}
+			if lines := strings.Count(r.log.String(), "\n"); lines != 1 {
+				t.Errorf("%d lines in the log where nothing happened:\n%s", lines, r.log.String())
+			}
+		})
+	})
+	t.Run("a gateway that does not say when sessions end is asked every ten minutes", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(r *rig) {
+			r.grant = func(n int) (session.Session, error) {
+				return session.Session{Token: "session-token-" + strconv.Itoa(n)}, nil
+			}
+		}, func(t *testing.T, r *rig) {
+			t.Helper()
+			time.Sleep(24 * time.Hour)
+			if n := r.count(); n < 130 || n > 160 {
+				t.Errorf("%d logins in a day", n)
+			}
+		})
+	})
+	t.Run("a lease of Vault's without an end is left alone", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(r *rig) {
+			r.agent.config.Protocol = config.ProtocolVault
+			r.grant = func(int) (session.Session, error) { return session.Session{Token: "session-token"}, nil }
+		}, func(t *testing.T, r *rig) {
+			t.Helper()
+			time.Sleep(48 * time.Hour)
+			if n := r.count(); n != 1 {
+				t.Errorf("%d logins", n)
+			}
+		})
+	})
+	for name, life := range map[string]time.Duration{"that ended before they began": -time.Hour, "of no length": 0, "of a nanosecond": 1} {
+		t.Run("sessions "+name+" are no flood of logins", func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(r *rig) { r.life = life }, func(t *testing.T, r *rig) {
+				t.Helper()
+				time.Sleep(time.Minute)
+				if n := r.count(); n > 61 {
+					t.Errorf("%d logins in a minute", n)
+				}
+			})
+		})
+	}
+}
+
+func TestWallClock(t *testing.T) {
+	t.Parallel()
+	t.Run("a node that wakes from a long sleep refreshes at once", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(*rig) {}, func(t *testing.T, r *rig) {
+			t.Helper()
+			time.Sleep(2 * time.Minute)
+			r.offset.Store(int64(8 * time.Hour)) // timers did not run in between
+			time.Sleep(tick + time.Second)
+			if n := r.count(); n != 2 {
+				t.Errorf("%d logins", n)
+			}
+			time.Sleep(8 * time.Minute) // and then goes on as before
+			if n := r.count(); n != 2 {
+				t.Errorf("%d logins soon after", n)
+			}
+		})
+	})
+	t.Run("a clock that is set back delays nothing", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(*rig) {}, func(t *testing.T, r *rig) {
+			t.Helper()
+			time.Sleep(time.Minute)
+			r.offset.Store(int64(-48 * time.Hour))
+			time.Sleep(10*time.Minute + time.Second)
+			if n := r.count(); n != 2 {
+				t.Errorf("%d logins", n)
+			}
+		})
+	})
+}
+
+func failing(kind login.Kind, wait time.Duration) error {
+	return &login.Error{Kind: kind, Reason: "the cause of kind " + strconv.Itoa(int(kind)), RetryAfter: wait}
+}
+
+// broken makes the server fail for a while of the test's time.
+func (r *rig) broken(from, until time.Duration, err error) {
+	begin := time.Now()
+	r.grant = func(n int) (session.Session, error) {
+		if at := time.Since(begin); at >= from && at < until {
+			return session.Session{}, err
+		}
+		return r.fresh(n), nil
+	}
+}
+
+func TestOutage(t *testing.T) {
+	t.Parallel()
+	t.Run("one longer than a session is survived, said once, and ends by itself", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(r *rig) { r.broken(time.Minute, 5*time.Hour, failing(login.Unreachable, 0)) }, func(t *testing.T, r *rig) {
+			t.Helper()
+			time.Sleep(5*time.Hour - time.Second)
+			if got := r.token(t); got != "session-token-1" {
+				t.Errorf("the last session is gone: %q", got)
+			}
+			n := r.count()
+			if n < 300 || n > 1500 {
+				t.Errorf("%d tries in five hours", n)
+			}
+			if r.said("can't be refreshed; the last one stays") != 1 || r.said("has expired") != 1 || strings.Count(r.log.String(), "\n") != 3 {
+				t.Errorf("the log is\n%s", r.log.String())
+			}
+			var text bytes.Buffer
+			r.agent.meters.write(&text)
+			if !strings.Contains(text.String(), "gatepass_agent_refresh_failing 1\n") || !strings.Contains(text.String(), "gatepass_agent_refreshes_total 1\n") ||
+				!strings.Contains(text.String(), "gatepass_agent_refresh_failures_total "+strconv.Itoa(n-1)+"\n") {
+				t.Errorf("metrics are\n%s", text.String())
+			}
+			time.Sleep(time.Minute + 2*time.Second)
+			if got := r.token(t); got == "session-token-1" {
+				t.Error("it did not recover within a minute")
+			}
+			if r.said("refreshed again") != 1 || !strings.Contains(r.log.String(), `"took":"4h5`) {
+				t.Errorf("the log is\n%s", r.log.String())
+			}
+			text.Reset()
+			r.agent.meters.write(&text)
+			if !strings.Contains(text.String(), "gatepass_agent_refresh_failing 0\n") || !strings.Contains(text.String(), "gatepass_agent_refreshes_total 2\n") {
+				t.Errorf("metrics are\n%s", text.String())
+			}
+		})
+	})
+	t.Run("a denial is tried more seldom, and another cause is said", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(r *rig) {
+			r.broken(time.Minute, 5*time.Hour, failing(login.Denied, 0))
+			deny := r.grant
+			r.grant = func(n int) (session.Session, error) {
+				if n == 5 {
+					return session.Session{}, failing(login.Untrusted, 0)
+				}
+				return deny(n)
+			}
+		}, func(t *testing.T, r *rig) {
+			t.Helper()
+			time.Sleep(4 * time.Hour)
+			if n := r.count(); n < 60 || n > 250 {
+				t.Errorf("%d tries in four hours", n)
+			}
+			if got := r.said("for another reason"); got != 2 {
+				t.Errorf("%d changes in the log:\n%s", got, r.log.String())
+			}
+		})
+	})
+	t.Run("the wait that a server asks for is kept, up to five minutes", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(r *rig) { r.broken(time.Minute, 5*time.Hour, failing(login.Failing, 24*time.Hour)) }, func(t *testing.T, r *rig) {
+			t.Helper()
+			time.Sleep(4 * time.Hour)
+			logins := r.at(&r.logins)
+			for i := 2; i < len(logins); i++ {
+				if gap := logins[i].Sub(logins[i-1]); gap < maxAsked || gap > maxAsked+outageSchedule.Cap {
+					t.Fatalf("tried again after %v", gap)
+				}
+			}
+			if r.count() < 30 {
+				t.Errorf("%d tries", r.count())
+			}
+		})
+	})
+	t.Run("a rotated identity is tried at the next tick", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(r *rig) { r.broken(time.Minute, 3*time.Hour, failing(login.Denied, 5*time.Minute)) }, func(t *testing.T, r *rig) {
+			t.Helper()
+			time.Sleep(2 * time.Hour)
+			for range 20 {
+				before := r.count()
+				path := r.agent.config.IdentityFile
+				if err := errors.Join(os.WriteFile(path+".new", []byte("a.b.c"), 0o600), os.Rename(path+".new", path)); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(tick + time.Second)
+				if r.count() == before {
+					t.Fatal("it was not tried")
+				}
+			}
+		})
+	})
+	t.Run("a session that can't be written is an outage as well", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(*rig) {}, func(t *testing.T, r *rig) {
+			t.Helper()
+			token := r.agent.config.TokenFile
+			block := func() error { return errors.Join(os.Remove(token), os.MkdirAll(token+"/x", 0o700)) }
+			if err := block(); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Hour)
+			if r.said("can't be refreshed") != 1 {
+				t.Errorf("the log is\n%s", r.log.String())
+			}
+			if err := os.RemoveAll(token); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Minute)
+			if got := r.token(t); got != "session-token-"+strconv.Itoa(r.count()) {
+				t.Errorf("the file holds %q after %d logins", got, r.count())
+			}
+		})
+	})
+}
+
+func TestRenewal(t *testing.T) {
+	t.Parallel()
+	vault := func(r *rig) {
+		r.life = time.Hour
+		r.agent.config.Protocol = config.ProtocolVault
+		r.grant = func(n int) (session.Session, error) {
+			s := r.fresh(n)
+			s.Renewable = true
+			return s, nil
+		}
+	}
+	renewed := func(life time.Duration) session.Session {
+		now := time.Now().UTC()
+		return session.Session{Issued: now, Expiry: now.Add(life), Renewable: true}
+	}
+	t.Run("a session is renewed until the server grants less, and then there is a new one", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(r *rig) {
+			vault(r)
+			r.renew = func(int) (session.Session, error) {
+				// A longest life of 4 hours since the login.
+				left := 4*time.Hour - time.Since(r.logins[len(r.logins)-1])
+				return renewed(min(left, time.Hour)), nil
+			}
+		}, func(t *testing.T, r *rig) {
+			t.Helper()
+			time.Sleep(100 * time.Hour)
+			if n := r.count(); n < 26 || n > 34 {
+				t.Errorf("%d logins in 100 hours", n)
+			}
+			if n := len(r.at(&r.renews)); n < 110 || n > 190 {
+				t.Errorf("%d renewals in 100 hours", n)
+			}
+			if got := r.token(t); got != "session-token-"+strconv.Itoa(r.count()) {
+				t.Errorf("the file holds %q after %d logins", got, r.count())
+			}
+		})
+	})
+	t.Run("a revoked session is replaced by a login at once", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(r *rig) {
+			vault(r)
+			r.renew = func(int) (session.Session, error) { return session.Session{}, failing(login.Denied, 0) }
+		}, func(t *testing.T, r *rig) {
+			t.Helper()
+			time.Sleep(45 * time.Minute)
+			if logins, renews := r.at(&r.logins), r.at(&r.renews); len(logins) != 2 || len(renews) != 1 || !logins[1].Equal(renews[0]) {
+				t.Errorf("logins %v, renewals %v", logins, renews)
+			}
+		})
+	})
+	t.Run("a failing server is asked to renew while there is something to renew, then for a login", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(r *rig) {
+			vault(r)
+			r.renew = func(int) (session.Session, error) { return session.Session{}, failing(login.Failing, 0) }
+		}, func(t *testing.T, r *rig) {
+			t.Helper()
+			time.Sleep(59 * time.Minute)
+			if n := len(r.at(&r.renews)); r.count() != 1 || n < 5 {
+				t.Errorf("%d logins, %d renewals", r.count(), n)
+			}
+			time.Sleep(3 * time.Minute)
+			if r.count() != 2 {
+				t.Errorf("%d logins after the end", r.count())
+			}
+		})
+	})
+}
+
+func TestRevocation(t *testing.T) {
+	t.Parallel()
+	run := func(t *testing.T, set func(*rig), stay time.Duration) (r *rig, took time.Duration) {
+		t.Helper()
+		var stopped time.Time
+		bubble(t, func(got *rig) { r = got; set(r) }, func(t *testing.T, _ *rig) {
+			t.Helper()
+			time.Sleep(stay)
+			stopped = time.Now()
+			t.Cleanup(func() { took = time.Since(stopped) })
+		})
+		return r, took
+	}
+	t.Run("nothing is revoked that nobody asked for", func(t *testing.T) {
+		t.Parallel()
+		if r, _ := run(t, func(*rig) {}, time.Hour); len(r.revoked) != 0 {
+			t.Errorf("%q", r.revoked)
+		}
+	})
+	t.Run("the session and a predecessor that is still valid are revoked", func(t *testing.T) {
+		t.Parallel()
+		r, _ := run(t, func(r *rig) { r.agent.config.RevokeOnExit = true }, 11*time.Minute+time.Second)
+		if got := strings.Join(r.revoked, " "); got != "session-token-2 session-token-1" {
+			t.Errorf("revoked %s", got)
+		}
+	})
+	t.Run("an expired predecessor is left alone", func(t *testing.T) {
+		t.Parallel()
+		r, _ := run(t, func(r *rig) { r.agent.config.RevokeOnExit = true }, 16*time.Minute)
+		if got := strings.Join(r.revoked, " "); got != "session-token-2" {
+			t.Errorf("revoked %s", got)
+		}
+	})
+	t.Run("a gateway that hangs delays the end by three seconds at most", func(t *testing.T) {
+		t.Parallel()
+		r, took := run(t, func(r *rig) {
+			r.agent.config.RevokeOnExit = true
+			r.revoke = func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+		}, time.Minute)
+		if r.said("could not be revoked") != 1 || took != revokeTime {
+			t.Errorf("it took %v:\n%s", took, r.log.String())
+		}
+	})
+}
+
+func TestWait(t *testing.T) {
+	t.Parallel()
+	sidecar := func(t *testing.T) config.Config {
+		t.Helper()
+		p := newPod(t, "https://gateway.example", "")
+		p.config.Mode = config.ModeSidecar
+		return p.config
+	}
+	t.Run("it returns as soon as there is a session", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(r *rig) {
+			begin := time.Now()
+			r.grant = func(n int) (session.Session, error) {
+				if time.Since(begin) < 3*time.Second {
+					return session.Session{}, failing(login.Failing, 0)
+				}
+				return r.fresh(n), nil
+			}
+		}, func(t *testing.T, r *rig) {
+			t.Helper()
+			if err := Wait(t.Context(), r.agent.config); err != nil {
+				t.Fatal(err)
+			}
+			logins := r.at(&r.logins)
+			if late := time.Since(logins[len(logins)-1]); late < 0 || late > 2*waitTick {
+				t.Errorf("it noticed after %v", late)
+			}
+		})
+	})
+	t.Run("it passes on why there is none, while the agent is there", func(t *testing.T) {
+		t.Parallel()
+		c := sidecar(t)
+		synctest.Test(t, func(t *testing.T) {
+			a, err := New(Options{Config: c, Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.login = &rig{grant: func(int) (session.Session, error) { return session.Session{}, failing(login.Denied, 0) }}
+			ended := make(chan error, 1)
+			go func() { ended <- a.Run(t.Context()) }()
+			err = Wait(t.Context(), c)
+			if Code(err) != ExitDenied || Message(err) != "gatepass-agent: the cause of kind 3" {
+				t.Errorf("%d, %v", Code(err), err)
+			}
+			select {
+			case err := <-ended:
+				t.Errorf("the agent was gone already: %v", err)
+			default:
+			}
+			if err := <-ended; Code(err) != ExitDenied {
+				t.Errorf("the agent ended with %v", err)
+			}
+		})
+	})
+	t.Run("what an earlier agent left behind is no session", func(t *testing.T) {
+		t.Parallel()
+		var c config.Config
+		bubble(t, func(r *rig) { c = r.agent.config }, func(*testing.T, *rig) {})
+		c.Timeout = time.Second
+		synctest.Test(t, func(t *testing.T) {
+			begin := time.Now()
+			err := Wait(t.Context(), c)
+			if Code(err) != ExitNotReady || !strings.Contains(err.Error(), "gatepass-agent says why") || time.Since(begin) != c.Timeout+waitGrace {
+				t.Errorf("%d, %v after %v", Code(err), err, time.Since(begin))
+			}
+		})
+	})
+	t.Run("a signal ends it", func(t *testing.T) {
+		t.Parallel()
+		ctx, cancel := context.WithCancelCause(t.Context())
+		cancel(SignalError{15})
+		if err := Wait(ctx, sidecar(t)); Code(err) != 143 {
+			t.Errorf("%d, %v", Code(err), err)
+		}
+	})
+	t.Run("mode init has nothing to wait for", func(t *testing.T) {
+		t.Parallel()
+		c := sidecar(t)
+		c.Mode = config.ModeInit
+		if err := Wait(t.Context(), c); Code(err) != ExitConfig || !strings.Contains(err.Error(), "GATEPASS_MODE") {
+			t.Errorf("%d, %v", Code(err), err)
+		}
+	})
+}
