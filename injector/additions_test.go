@@ -242,7 +242,7 @@ func randomPod(r *rand.Rand) []byte {
 	}
 	notes := map[string]any{"gatepass.dev/inject": "true"}
 	choices := map[string][]string{
-		"mode": {"init", "sidecar", "sidcar"}, "containers": {"main", "main,app-0", "init-0", " main ", "nobody"},
+		"mode": {"init", "sidecar", "sidcar"}, "revoke-on-exit": {"true", "false", "maybe"}, "containers": {"main", "main,app-0", "init-0", " main ", "nobody"},
 		"mount-path": {"/session", "/data/session", "relative"}, "token-file": {"t", "token.jwt", "a/b"}, "token-mode": {"0400", "0440", "0644", "777"},
 		"profile": {"default", "locked", "vault", "valut"}, "agent-run-as-user": {"1000", "2000", "0", "x"}, "status": {"injected", "?"},
 	}

@@ -17,10 +17,11 @@ import (
 // Prefix is what all of our annotation and label keys begin with.
 const Prefix = "gatepass.dev/"
 
-// The keys with a meaning of their own; the other ones are settings.
+// The keys that are named in more than one place.
 const (
 	keyInject  = "inject"
 	keyProfile = "profile"
+	keyRevoke  = "revoke-on-exit"
 	keyStatus  = "status"
 )
 
@@ -102,6 +103,8 @@ func Annotations() []Annotation {
 		{Name: keyProfile, Value: "name", Meaning: "which of the administrator's profiles; default if not set"},
 		{Name: "mode", Value: "init or sidecar", Meaning: "log in once, or also keep the session fresh",
 			apply: func(s *settings, v string) (err error) { s.agent.Mode, err = config.ParseMode(v); return err }},
+		{Name: keyRevoke, Value: "true or false", Meaning: "end the session when the pod stops (mode sidecar)",
+			apply: func(s *settings, v string) (err error) { s.agent.RevokeOnExit, err = config.ParseBool(v); return err }},
 		{Name: "containers", Value: "comma-separated names", Meaning: "which containers get the session; all if not set",
 			apply: applyContainers},
 		{Name: "mount-path", Value: "absolute path", Meaning: "where the session's folder appears in them", apply: applyMountPath},

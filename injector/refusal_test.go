@@ -85,6 +85,8 @@ func TestRefusals(t *testing.T) {
 		{"a quantity that is none is refused", annotated(`gatepass.dev/agent-limits-memory: lots`), "", injector.ReasonInvalidValue, `"lots" is not a quantity`},
 		{"a negative quantity is refused", annotated(`gatepass.dev/agent-limits-memory: "-1Mi"`), "", injector.ReasonInvalidValue, `"-1Mi" is negative`},
 		{"a request above the limit is refused", annotated(`gatepass.dev/agent-requests-memory: 64Mi`), "", injector.ReasonContradiction, `the request for memory (64Mi) is above its limit (32Mi)`},
+		{"a revocation in mode init is refused", annotated(`gatepass.dev/revoke-on-exit: "true"`), "", injector.ReasonContradiction, `annotation gatepass.dev/revoke-on-exit needs mode sidecar, but the mode is init`},
+		{"a revocation that is neither true nor false is refused", annotated(`gatepass.dev/mode: sidecar`, `gatepass.dev/revoke-on-exit: "yes"`), "", injector.ReasonInvalidValue, `"yes" is neither true nor false`},
 		{"root as the agent's user is refused", annotated(`gatepass.dev/agent-run-as-user: "0"`), "", injector.ReasonInvalidValue, `0 is out of range; use 1 to 2147483647`},
 		{"an agent's user that is a name is refused", annotated(`gatepass.dev/agent-run-as-user: nobody`), "", injector.ReasonInvalidValue, `"nobody" is not a numeric id`},
 		{"an unknown log level is refused", annotated(`gatepass.dev/log-level: trace`), "", injector.ReasonInvalidValue, `"trace" is not a log level`},

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/gatepass/gatepass/agent/config"
 	"github.com/gatepass/gatepass/injector/profile"
 )
 
@@ -113,6 +114,10 @@ func (i *Injector) settle(pod *podView, names []string, d *Decision) *settings {
 	}
 	if err := s.resources.Check(); err != nil {
 		d.deny(ReasonContradiction, "the agent's resources: %v; change the annotations %[2]sagent-requests-… and %[2]sagent-limits-…", err, Prefix)
+	}
+	if s.agent.RevokeOnExit && s.agent.Mode != config.ModeSidecar {
+		d.deny(ReasonContradiction, "annotation %[1]s%[2]s needs mode sidecar, but the mode is %[3]s, in which no agent is left to revoke anything; set %[1]smode: sidecar, or remove %[1]s%[2]s",
+			Prefix, keyRevoke, s.agent.Mode)
 	}
 	d.Profile, d.Mode = p.Name, string(s.agent.Mode)
 	return s

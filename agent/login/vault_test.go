@@ -15,7 +15,7 @@ import (
 	"github.com/gatepass/gatepass/agent/session"
 )
 
-const vaultToken = "hvs.CAESIJlonglonglonglonglonglong" //nolint:gosec // of no server
+const vaultToken = "hvs.CAESIJlonglonglonglonglonglong"
 
 func newVaultClient(t *testing.T, url, ca string) *Client {
 	t.Helper()
@@ -54,8 +54,10 @@ func (r recorded) check(t *testing.T, line, body, token string) {
 		t.Errorf("request is %s, want %s", r.line, line)
 	}
 	var got, want any
-	if json.Unmarshal([]byte(r.body), &got); r.body != "" && got == nil {
-		t.Errorf("body is %q", r.body)
+	if r.body != "" {
+		if err := json.Unmarshal([]byte(r.body), &got); err != nil {
+			t.Errorf("body is %q: %v", r.body, err)
+		}
 	}
 	if body != "" {
 		if err := json.Unmarshal([]byte(body), &want); err != nil {
@@ -159,7 +161,7 @@ func TestVaultErrors(t *testing.T) {
 		}, Failing, "quota exceeded", 3 * time.Second},
 		{"a standby's redirect is refused", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Location", "https://leader.example/v1/auth/cluster-b/login")
-			w.WriteHeader(307)
+			w.WriteHeader(http.StatusTemporaryRedirect)
 		}, Foreign, "redirect (307) to \"https://leader.example\"", 0},
 		{"a wrapped answer is refused", write(200, js, `{"wrap_info":{"token":"hvs.wrapping","ttl":300,"creation_path":"auth/kubernetes/login"},"auth":null}`), Denied, "wrapped its answer (wrap_info)", 0},
 		{"an answer without auth is no Vault", write(200, js, `{"request_id":"x","data":{},"auth":null}`), Foreign, "holds no auth", 0},

@@ -68,7 +68,7 @@ func (h *Held) Close() error { return h.file.Close() }
 // Read returns what the living agent's marker in dir says; false if it has
 // set none yet.
 func Read(dir string) (State, bool, error) {
-	file, err := os.Open(filepath.Join(dir, name))
+	file, err := os.Open(filepath.Join(dir, name)) //nolint:gosec // G304: the path is the configuration's
 	if errors.Is(err, fs.ErrNotExist) {
 		return State{}, false, nil
 	}
@@ -95,5 +95,5 @@ func Read(dir string) (State, bool, error) {
 }
 
 func lock(file *os.File, how int) error {
-	return syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB) //nolint:gosec // G115: a descriptor fits
+	return syscall.Flock(int(file.Fd()), how|syscall.LOCK_NB)
 }

@@ -52,8 +52,8 @@ a file. The webhook adds it to pods; nothing needs to be set by hand there.
 
 Usage:
   gatepass-agent [flags]        log in, and in mode sidecar keep the session fresh
-  gatepass-agent [flags] wait   wait until the sidecar has written its first session;
-                                it is the sidecar's postStart hook
+  gatepass-agent [flags] wait   block until the sidecar has written its first
+                                session; it is the sidecar's postStart hook
 
 Example:
   gatepass-agent --gateway-url https://gatepass-gateway.gatepass-system.svc:8000 \

@@ -4,143 +4,16 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/gatepass/gatepass/agent/config"
 	"github.com/gatepass/gatepass/agent/login"
 	"github.com/gatepass/gatepass/agent/session"
 )
-
-// rig is a sidecar in a bubble of fake time, with a server beside it that
-// needs no network: a bubble's time stands still while something waits for one.
-type rig struct {
-	agent  *Agent
-	log    syncBuffer
-	offset atomic.Int64 // of the wall clock, in nanoseconds
-	life   time.Duration
-
-	mu      sync.Mutex
-	logins  []time.Time
-	renews  []time.Time
-	revoked []string
-	// grant and renew say what the server does; nil is success.
-	grant, renew func(n int) (session.Session, error)
-	revoke       func(ctx context.Context) error
-}
-
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-func (r *rig) fresh(n int) session.Session {
-	now := time.Now().UTC()
-	return session.Session{Token: "session-token-" + strconv.Itoa(n), Gateway: "https://g", Issued: now, Expiry: now.Add(r.life)}
-}
-
-func (r *rig) Login(context.Context, string) (session.Session, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.logins = append(r.logins, time.Now())
-	if r.grant != nil {
-		return r.grant(len(r.logins))
-	}
-	return r.fresh(len(r.logins)), nil
-}
-
-func (r *rig) Renew(_ context.Context, s session.Session) (session.Session, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.renews = append(r.renews, time.Now())
-	got, err := r.renew(len(r.renews))
-	got.Token = s.Token
-	return got, err
-}
-
-func (r *rig) Revoke(ctx context.Context, s session.Session) error {
-	if r.revoke != nil {
-		return r.revoke(ctx)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.revoked = append(r.revoked, s.Token)
-	return nil
-}
-
-func (r *rig) Close() {}
-
-func (r *rig) count() int { return len(r.at(&r.logins)) }
-
-// at copies the times of one kind of call.
-func (r *rig) at(calls *[]time.Time) []time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return slices.Clone(*calls)
-}
-
-func (r *rig) token(t *testing.T) string {
-	t.Helper()
-	data, err := os.ReadFile(r.agent.config.TokenFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(data)
-}
-
-// said counts the lines of the log with a text.
-func (r *rig) said(text string) int { return strings.Count(r.log.String(), text) }
-
-// bubble runs check beside a sidecar, in fake time, and then stops it by a
-// signal, after which it must end well.
-func bubble(t *testing.T, set func(*rig), check func(*testing.T, *rig)) {
-	t.Helper()
-	p := newPod(t, "https://gateway.example", "")
-	p.config.Mode = config.ModeSidecar
-	synctest.Test(t, func(t *testing.T) {
-		r := &rig{life: 15 * time.Minute}
-		a, err := New(Options{Config: p.config, Logger: slog.New(slog.NewJSONHandler(&r.log, nil))})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.agent, a.login = a, r
-		a.wall = func() time.Time { return time.Now().Round(0).Add(time.Duration(r.offset.Load())) }
-		set(r)
-		ctx, cancel := context.WithCancelCause(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- a.Run(ctx) }()
-		synctest.Wait()
-		check(t, r)
-		cancel(SignalError{15})
-		if err := <-ended; err != nil {
-			t.Errorf("it ended with %v", err)
-		}
-		if strings.Contains(r.log.String(), "session-token") || strings.Contains(r.log.String(), p.identity) {
-			t.Errorf("a secret is in the log:\n%s", r.log.String())
-		}
-	})
-}
 
 func TestRefresh(t *testing.T) {
 	t.Parallel()
@@ -325,7 +198,7 @@ func TestOutage(t *testing.T) {
 			time.Sleep(4 * time.Hour)
 			logins := r.at(&r.logins)
 			for i := 2; i < len(logins); i++ {
-				if gap := logins[i].Sub(logins[i-1]); gap < maxAsked || gap > maxAsked+outageSchedule.Cap {
+				if gap := logins[i].Sub(logins[i-1]); gap < maxAsked || gap > maxAsked+schedule(false).Cap {
 					t.Fatalf("tried again after %v", gap)
 				}
 			}
@@ -487,91 +360,6 @@ func TestRevocation(t *testing.T) {
 		}, time.Minute)
 		if r.said("could not be revoked") != 1 || took != revokeTime {
 			t.Errorf("it took %v:\n%s", took, r.log.String())
-		}
-	})
-}
-
-func TestWait(t *testing.T) {
-	t.Parallel()
-	sidecar := func(t *testing.T) config.Config {
-		t.Helper()
-		p := newPod(t, "https://gateway.example", "")
-		p.config.Mode = config.ModeSidecar
-		return p.config
-	}
-	t.Run("it returns as soon as there is a session", func(t *testing.T) {
-		t.Parallel()
-		bubble(t, func(r *rig) {
-			begin := time.Now()
-			r.grant = func(n int) (session.Session, error) {
-				if time.Since(begin) < 3*time.Second {
-					return session.Session{}, failing(login.Failing, 0)
-				}
-				return r.fresh(n), nil
-			}
-		}, func(t *testing.T, r *rig) {
-			t.Helper()
-			if err := Wait(t.Context(), r.agent.config); err != nil {
-				t.Fatal(err)
-			}
-			logins := r.at(&r.logins)
-			if late := time.Since(logins[len(logins)-1]); late < 0 || late > 2*waitTick {
-				t.Errorf("it noticed after %v", late)
-			}
-		})
-	})
-	t.Run("it passes on why there is none, while the agent is there", func(t *testing.T) {
-		t.Parallel()
-		c := sidecar(t)
-		synctest.Test(t, func(t *testing.T) {
-			a, err := New(Options{Config: c, Logger: slog.New(slog.NewJSONHandler(io.Discard, nil))})
-			if err != nil {
-				t.Fatal(err)
-			}
-			a.login = &rig{grant: func(int) (session.Session, error) { return session.Session{}, failing(login.Denied, 0) }}
-			ended := make(chan error, 1)
-			go func() { ended <- a.Run(t.Context()) }()
-			err = Wait(t.Context(), c)
-			if Code(err) != ExitDenied || Message(err) != "gatepass-agent: the cause of kind 3" {
-				t.Errorf("%d, %v", Code(err), err)
-			}
-			select {
-			case err := <-ended:
-				t.Errorf("the agent was gone already: %v", err)
-			default:
-			}
-			if err := <-ended; Code(err) != ExitDenied {
-				t.Errorf("the agent ended with %v", err)
-			}
-		})
-	})
-	t.Run("what an earlier agent left behind is no session", func(t *testing.T) {
-		t.Parallel()
-		var c config.Config
-		bubble(t, func(r *rig) { c = r.agent.config }, func(*testing.T, *rig) {})
-		c.Timeout = time.Second
-		synctest.Test(t, func(t *testing.T) {
-			begin := time.Now()
-			err := Wait(t.Context(), c)
-			if Code(err) != ExitNotReady || !strings.Contains(err.Error(), "gatepass-agent says why") || time.Since(begin) != c.Timeout+waitGrace {
-				t.Errorf("%d, %v after %v", Code(err), err, time.Since(begin))
-			}
-		})
-	})
-	t.Run("a signal ends it", func(t *testing.T) {
-		t.Parallel()
-		ctx, cancel := context.WithCancelCause(t.Context())
-		cancel(SignalError{15})
-		if err := Wait(ctx, sidecar(t)); Code(err) != 143 {
-			t.Errorf("%d, %v", Code(err), err)
-		}
-	})
-	t.Run("mode init has nothing to wait for", func(t *testing.T) {
-		t.Parallel()
-		c := sidecar(t)
-		c.Mode = config.ModeInit
-		if err := Wait(t.Context(), c); Code(err) != ExitConfig || !strings.Contains(err.Error(), "GATEPASS_MODE") {
-			t.Errorf("%d, %v", Code(err), err)
 		}
 	})
 }

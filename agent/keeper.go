@@ -1,0 +1,198 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/agent/login"
+	"github.com/gatepass/gatepass/agent/session"
+)
+
+// keeper keeps one session fresh. It is used by one goroutine.
+type keeper struct {
+	*Agent
+	current session.Session
+	// previous is the session before: applications may use it until it ends.
+	previous session.Session
+	// life is what current lived for when it was new.
+	life time.Duration
+	// identity is the projected token's file as the last login found it.
+	identity os.FileInfo
+	outage   outage
+}
+
+// outage is a spell of failures.
+type outage struct {
+	tries int
+	// since is when the first of them was, by the wall clock.
+	since time.Time
+	// code is the kind of failure that was logged last.
+	code ExitCode
+	// expired is set once the end of the session has been logged.
+	expired bool
+}
+
+func (k *keeper) run(ctx context.Context) {
+	for k.awaitDue(ctx) && k.refresh(ctx) {
+	}
+	k.end(ctx)
+}
+
+// awaitDue waits until the session should be refreshed; false if ctx ended.
+func (k *keeper) awaitDue(ctx context.Context) bool {
+	due := lifeOf(k.current)
+	if due <= 0 {
+		if k.config.Protocol == config.ProtocolVault && k.current.Expiry.IsZero() {
+			// A lease of zero never ends, and each login would leave another.
+			<-ctx.Done()
+			return false
+		}
+		due = unknownLife
+	}
+	// Two thirds, on average: 60 to 73 %, so that pods that started together
+	// do not stay together.
+	due = due*3/5 + rand.N(max(due*2/15, 1)) //nolint:gosec // G404: spreads load, keeps no secret
+	return k.await(ctx, max(due, minDue), nil)
+}
+
+// lifeOf returns for how long s lives, by the clock of who issued it.
+func lifeOf(s session.Session) time.Duration {
+	if s.Expiry.IsZero() {
+		return 0
+	}
+	return s.Expiry.Sub(s.Issued)
+}
+
+// refresh gets a new session, however long that takes; false if ctx ended.
+// The files of the last one stay as they are until then.
+func (k *keeper) refresh(ctx context.Context) bool {
+	for {
+		k.identity, _ = os.Stat(k.config.IdentityFile) // reading it will tell
+		s, err := k.next(ctx)
+		if err == nil {
+			if err = k.files.Write(s); err == nil {
+				k.accept(s)
+				return ctx.Err() == nil
+			}
+			err = &Error{ExitSession, err}
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		k.failed(err)
+		advice := advise(err)
+		denied := advice.Final && Code(err) != ExitSession
+		wait := min(advice.Wait, maxAsked) + schedule(denied).Draw(k.outage.tries, nil)
+		if !k.await(ctx, wait, k.worthTrying) {
+			return false
+		}
+	}
+}
+
+// worthTrying reports whether the kubelet has replaced the identity since the
+// last try, which may be what was wrong with it. It is asked once a tick.
+func (k *keeper) worthTrying() bool {
+	k.sayExpired()
+	info, err := os.Stat(k.config.IdentityFile)
+	if err != nil {
+		return false
+	}
+	return k.identity == nil || !os.SameFile(info, k.identity) || !info.ModTime().Equal(k.identity.ModTime())
+}
+
+// next renews the session, or logs in for another one.
+func (k *keeper) next(ctx context.Context) (session.Session, error) {
+	if !k.current.Renewable || k.ended() {
+		return k.try(ctx)
+	}
+	s, err := k.login.Renew(ctx, k.current)
+	if err == nil {
+		if lifeOf(s) >= k.life*2/3 {
+			return s, nil
+		}
+		// The server no longer grants the full time: the session comes near
+		// the longest life that it may have.
+		k.current.Issued, k.current.Expiry = s.Issued, s.Expiry
+		return k.try(ctx)
+	}
+	if refused, ok := errors.AsType[*login.Error](err); ok && refused.Kind == login.Denied {
+		k.log.Info("the session can't be renewed; logging in again", keyCause, err.Error())
+		return k.try(ctx)
+	}
+	return session.Session{}, &Error{exitCode(err), err}
+}
+
+// ended reports whether the session's time is over.
+func (k *keeper) ended() bool {
+	return !k.current.Expiry.IsZero() && !k.wall().Before(k.current.Expiry)
+}
+
+// accept takes a session that has been written.
+func (k *keeper) accept(s session.Session) {
+	if s.Token != k.current.Token {
+		k.previous, k.life = k.current, lifeOf(s)
+	}
+	k.current = s
+	k.meters.accepted(k.wall(), s)
+	switch {
+	case k.outage.tries > 0:
+		k.log.Info("the session is refreshed again", keyTook, k.wall().Sub(k.outage.since).String(), keyTry, k.outage.tries+1, keyExpiry, s.Expiry)
+	case k.previous.Token != "":
+		k.log.Debug("session refreshed", keyExpiry, s.Expiry)
+	}
+	k.outage = outage{}
+	// What a TLS handshake took is not needed until the next one.
+	k.login.Close()
+	debug.FreeOSMemory()
+}
+
+// failed says what has changed for the worse, and counts.
+func (k *keeper) failed(err error) {
+	k.meters.failed()
+	code := Code(err)
+	k.outage.tries++
+	attrs := []any{keyCause, err.Error(), keyExpiry, k.current.Expiry}
+	switch {
+	case k.outage.tries == 1:
+		k.outage.since = k.wall()
+		k.log.Warn("the session can't be refreshed; the last one stays, and it is tried on and on", attrs...)
+	case code != k.outage.code:
+		k.log.Warn("the session still can't be refreshed, for another reason", attrs...)
+	default:
+		k.log.Debug("the session still can't be refreshed", append(attrs, keyTry, k.outage.tries)...)
+	}
+	k.outage.code = code
+	k.sayExpired()
+}
+
+func (k *keeper) sayExpired() {
+	if !k.outage.expired && k.ended() {
+		k.outage.expired = true
+		k.log.Error("the session has expired, and there is no new one yet", keyExpiry, k.current.Expiry)
+	}
+}
+
+// end revokes what is still valid, if that is wanted.
+func (k *keeper) end(ctx context.Context) {
+	k.log.Info("agent stops")
+	if !k.config.RevokeOnExit {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTime)
+	defer cancel()
+	for _, s := range []session.Session{k.current, k.previous} {
+		if s.Token == "" || !s.Expiry.IsZero() && !k.wall().Before(s.Expiry) {
+			continue
+		}
+		if err := k.login.Revoke(ctx, s); err != nil {
+			k.log.Warn("a session could not be revoked; it ends by itself", keyCause, err.Error(), keyExpiry, s.Expiry)
+			continue
+		}
+		k.log.Info("session revoked", keyExpiry, s.Expiry)
+	}
+}
