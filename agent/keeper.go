@@ -85,9 +85,7 @@ func (k *keeper) refresh(ctx context.Context) bool {
 			return false
 		}
 		k.failed(err)
-		advice := advise(err)
-		denied := advice.Final && Code(err) != ExitSession
-		wait := min(advice.Wait, maxAsked) + schedule(denied).Draw(k.outage.tries, nil)
+		wait := min(advise(err).Wait, maxAsked) + schedule(Code(err) == ExitDenied).Draw(k.outage.tries, nil)
 		if !k.await(ctx, wait, k.worthTrying) {
 			return false
 		}
