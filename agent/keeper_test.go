@@ -21,7 +21,7 @@ func TestRefresh(t *testing.T) {
 		t.Parallel()
 		bubble(t, func(*rig) {}, func(t *testing.T, r *rig) {
 			t.Helper()
-			time.Sleep(72 * time.Hour)
+			pass(72 * time.Hour)
 			n, logins := r.count(), r.at(&r.logins)
 			var sum time.Duration
 			spread := map[time.Duration]bool{}
@@ -52,7 +52,7 @@ func TestRefresh(t *testing.T) {
 			}
 		}, func(t *testing.T, r *rig) {
 			t.Helper()
-			time.Sleep(24 * time.Hour)
+			pass(24 * time.Hour)
 			if n := r.count(); n < 130 || n > 160 {
 				t.Errorf("%d logins in a day", n)
 			}
@@ -65,7 +65,7 @@ func TestRefresh(t *testing.T) {
 			r.grant = func(int) (session.Session, error) { return session.Session{Token: "session-token"}, nil }
 		}, func(t *testing.T, r *rig) {
 			t.Helper()
-			time.Sleep(48 * time.Hour)
+			pass(48 * time.Hour)
 			if n := r.count(); n != 1 {
 				t.Errorf("%d logins", n)
 			}
@@ -76,7 +76,7 @@ func TestRefresh(t *testing.T) {
 			t.Parallel()
 			bubble(t, func(r *rig) { r.life = life }, func(t *testing.T, r *rig) {
 				t.Helper()
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				if n := r.count(); n > 61 {
 					t.Errorf("%d logins in a minute", n)
 				}
@@ -91,13 +91,13 @@ func TestWallClock(t *testing.T) {
 		t.Parallel()
 		bubble(t, func(*rig) {}, func(t *testing.T, r *rig) {
 			t.Helper()
-			time.Sleep(2 * time.Minute)
+			pass(2 * time.Minute)
 			r.offset.Store(int64(8 * time.Hour)) // timers did not run in between
-			time.Sleep(tick + time.Second)
+			pass(tick + time.Second)
 			if n := r.count(); n != 2 {
 				t.Errorf("%d logins", n)
 			}
-			time.Sleep(8 * time.Minute) // and then goes on as before
+			pass(8 * time.Minute) // and then goes on as before
 			if n := r.count(); n != 2 {
 				t.Errorf("%d logins soon after", n)
 			}
@@ -107,9 +107,9 @@ func TestWallClock(t *testing.T) {
 		t.Parallel()
 		bubble(t, func(*rig) {}, func(t *testing.T, r *rig) {
 			t.Helper()
-			time.Sleep(time.Minute)
+			pass(time.Minute)
 			r.offset.Store(int64(-48 * time.Hour))
-			time.Sleep(10*time.Minute + time.Second)
+			pass(10*time.Minute + time.Second)
 			if n := r.count(); n != 2 {
 				t.Errorf("%d logins", n)
 			}
@@ -138,7 +138,7 @@ func TestOutage(t *testing.T) {
 		t.Parallel()
 		bubble(t, func(r *rig) { r.broken(time.Minute, 5*time.Hour, failing(login.Unreachable, 0)) }, func(t *testing.T, r *rig) {
 			t.Helper()
-			time.Sleep(5*time.Hour - time.Second)
+			pass(5*time.Hour - time.Second)
 			if got := r.token(t); got != "session-token-1" {
 				t.Errorf("the last session is gone: %q", got)
 			}
@@ -155,7 +155,7 @@ func TestOutage(t *testing.T) {
 				!strings.Contains(text.String(), "gatepass_agent_refresh_failures_total "+strconv.Itoa(n-1)+"\n") {
 				t.Errorf("metrics are\n%s", text.String())
 			}
-			time.Sleep(time.Minute + 2*time.Second)
+			pass(time.Minute + 2*time.Second)
 			if got := r.token(t); got == "session-token-1" {
 				t.Error("it did not recover within a minute")
 			}
@@ -182,7 +182,7 @@ func TestOutage(t *testing.T) {
 			}
 		}, func(t *testing.T, r *rig) {
 			t.Helper()
-			time.Sleep(4 * time.Hour)
+			pass(4 * time.Hour)
 			if n := r.count(); n < 60 || n > 250 {
 				t.Errorf("%d tries in four hours", n)
 			}
@@ -195,7 +195,7 @@ func TestOutage(t *testing.T) {
 		t.Parallel()
 		bubble(t, func(r *rig) { r.broken(time.Minute, 5*time.Hour, failing(login.Failing, 24*time.Hour)) }, func(t *testing.T, r *rig) {
 			t.Helper()
-			time.Sleep(4 * time.Hour)
+			pass(4 * time.Hour)
 			logins := r.at(&r.logins)
 			for i := 2; i < len(logins); i++ {
 				if gap := logins[i].Sub(logins[i-1]); gap < maxAsked || gap > maxAsked+schedule(false).Cap {
@@ -211,14 +211,14 @@ func TestOutage(t *testing.T) {
 		t.Parallel()
 		bubble(t, func(r *rig) { r.broken(time.Minute, 3*time.Hour, failing(login.Denied, 5*time.Minute)) }, func(t *testing.T, r *rig) {
 			t.Helper()
-			time.Sleep(2 * time.Hour)
+			pass(2 * time.Hour)
 			for range 20 {
 				before := r.count()
 				path := r.agent.config.IdentityFile
 				if err := errors.Join(os.WriteFile(path+".new", []byte("a.b.c"), 0o600), os.Rename(path+".new", path)); err != nil {
 					t.Fatal(err)
 				}
-				time.Sleep(tick + time.Second)
+				pass(tick + time.Second)
 				if r.count() == before {
 					t.Fatal("it was not tried")
 				}
@@ -234,14 +234,14 @@ func TestOutage(t *testing.T) {
 			if err := block(); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(time.Hour)
+			pass(time.Hour)
 			if r.said("can't be refreshed") != 1 {
 				t.Errorf("the log is\n%s", r.log.String())
 			}
 			if err := os.RemoveAll(token); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(2 * time.Minute)
+			pass(2 * time.Minute)
 			if got := r.token(t); got != "session-token-"+strconv.Itoa(r.count()) {
 				t.Errorf("the file holds %q after %d logins", got, r.count())
 			}
@@ -275,7 +275,7 @@ func TestRenewal(t *testing.T) {
 			}
 		}, func(t *testing.T, r *rig) {
 			t.Helper()
-			time.Sleep(100 * time.Hour)
+			pass(100 * time.Hour)
 			if n := r.count(); n < 26 || n > 34 {
 				t.Errorf("%d logins in 100 hours", n)
 			}
@@ -294,7 +294,7 @@ func TestRenewal(t *testing.T) {
 			r.renew = func(int) (session.Session, error) { return session.Session{}, failing(login.Denied, 0) }
 		}, func(t *testing.T, r *rig) {
 			t.Helper()
-			time.Sleep(45 * time.Minute)
+			pass(45 * time.Minute)
 			if logins, renews := r.at(&r.logins), r.at(&r.renews); len(logins) != 2 || len(renews) != 1 || !logins[1].Equal(renews[0]) {
 				t.Errorf("logins %v, renewals %v", logins, renews)
 			}
@@ -307,11 +307,11 @@ func TestRenewal(t *testing.T) {
 			r.renew = func(int) (session.Session, error) { return session.Session{}, failing(login.Failing, 0) }
 		}, func(t *testing.T, r *rig) {
 			t.Helper()
-			time.Sleep(59 * time.Minute)
+			pass(59 * time.Minute)
 			if n := len(r.at(&r.renews)); r.count() != 1 || n < 5 {
 				t.Errorf("%d logins, %d renewals", r.count(), n)
 			}
-			time.Sleep(3 * time.Minute)
+			pass(3 * time.Minute)
 			if r.count() != 2 {
 				t.Errorf("%d logins after the end", r.count())
 			}
@@ -326,7 +326,7 @@ func TestRevocation(t *testing.T) {
 		var stopped time.Time
 		bubble(t, func(got *rig) { r = got; set(r) }, func(t *testing.T, _ *rig) {
 			t.Helper()
-			time.Sleep(stay)
+			pass(stay)
 			stopped = time.Now()
 			t.Cleanup(func() { took = time.Since(stopped) })
 		})

@@ -138,3 +138,6 @@ func bubble(t *testing.T, set func(*rig), check func(*testing.T, *rig)) {
 		}
 	})
 }
+
+// pass lets the time of a bubble go by.
+func pass(d time.Duration) { time.Sleep(d) }
