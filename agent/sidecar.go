@@ -73,7 +73,7 @@ func (a *Agent) tellHook(ctx context.Context, err error) error {
 		return err
 	}
 	defer func() { _ = held.Close() }()
-	sleep(ctx, hookPause)
+	backoff.Sleep(ctx, hookPause)
 	return err
 }
 
@@ -89,19 +89,8 @@ func (a *Agent) await(ctx context.Context, d time.Duration, early func() bool) b
 		if left <= 0 || early != nil && early() {
 			return ctx.Err() == nil
 		}
-		if !sleep(ctx, min(left, tick)) {
+		if !backoff.Sleep(ctx, min(left, tick)) {
 			return false
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
 	}
 }

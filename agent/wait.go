@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/gatepass/gatepass/agent/backoff"
 	"github.com/gatepass/gatepass/agent/config"
 	"github.com/gatepass/gatepass/agent/marker"
 )
@@ -41,7 +42,7 @@ func Wait(ctx context.Context, c config.Config) error {
 		case ok:
 			return &Error{ExitCode(state.Code), errors.New(state.Cause)}
 		}
-		if sleep(ctx, waitTick) {
+		if backoff.Sleep(ctx, waitTick) {
 			continue
 		}
 		if cause := context.Cause(ctx); !errors.Is(cause, context.DeadlineExceeded) {

@@ -61,11 +61,13 @@ type pair struct {
 // starts without its certificate only hides the mistake.
 func NewFiles(certFile, keyFile string) (*Files, error) {
 	f := &Files{certFile: certFile, keyFile: keyFile}
-	first, err := f.read()
+	certPEM, keyPEM, err := f.read()
 	if err != nil {
 		return nil, err
 	}
-	f.current = first
+	if f.current, err = f.parse(certPEM, keyPEM); err != nil {
+		return nil, err
+	}
 	return f, nil
 }
 
@@ -128,14 +130,18 @@ func (f *Files) NotAfter() time.Time {
 
 // reload takes the pair on disk into use if it differs from the one served.
 func (f *Files) reload() (changed bool, err error) {
-	next, err := f.read()
+	certPEM, keyPEM, err := f.read()
 	if err != nil {
 		return false, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if bytes.Equal(next.certPEM, f.current.certPEM) && bytes.Equal(next.keyPEM, f.current.keyPEM) {
+	if bytes.Equal(certPEM, f.current.certPEM) && bytes.Equal(keyPEM, f.current.keyPEM) {
 		return false, nil
+	}
+	next, err := f.parse(certPEM, keyPEM)
+	if err != nil {
+		return false, err
 	}
 	now := time.Now()
 	if err := validAt(next.tls.Leaf, now); err != nil && validAt(f.current.tls.Leaf, now) == nil {
@@ -145,15 +151,17 @@ func (f *Files) reload() (changed bool, err error) {
 	return true, nil
 }
 
-func (f *Files) read() (*pair, error) {
-	certPEM, err := readFile(f.certFile)
-	if err != nil {
-		return nil, fmt.Errorf("read the serving certificate: %w", err)
+func (f *Files) read() (certPEM, keyPEM []byte, err error) {
+	if certPEM, err = readFile(f.certFile); err != nil {
+		return nil, nil, fmt.Errorf("read the serving certificate: %w", err)
 	}
-	keyPEM, err := readFile(f.keyFile)
-	if err != nil {
-		return nil, fmt.Errorf("read the serving certificate's key: %w", err)
+	if keyPEM, err = readFile(f.keyFile); err != nil {
+		return nil, nil, fmt.Errorf("read the serving certificate's key: %w", err)
 	}
+	return certPEM, keyPEM, nil
+}
+
+func (f *Files) parse(certPEM, keyPEM []byte) (*pair, error) {
 	cert, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		return nil, fmt.Errorf("%s and %s are not a certificate and its key: %w", f.certFile, f.keyFile, err)

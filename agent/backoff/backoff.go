@@ -129,7 +129,7 @@ func (p Policy) Do(ctx context.Context, try func(context.Context) error, advise 
 		if p.Report != nil {
 			p.Report(n, wait, err)
 		}
-		if !sleep(ctx, wait) {
+		if !Sleep(ctx, wait) {
 			return end(ctx, last)
 		}
 	}
@@ -158,7 +158,8 @@ func (p Policy) wait(ctx context.Context, ceiling, least time.Duration) (time.Du
 	return least + time.Duration(random(int64(ceiling))), true
 }
 
-func sleep(ctx context.Context, d time.Duration) bool {
+// Sleep waits for d; false if ctx ended before.
+func Sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
