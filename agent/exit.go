@@ -7,10 +7,9 @@ import (
 	"os"
 	"strings"
 	"syscall"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/agent/line"
 	"github.com/gatepass/gatepass/agent/login"
 )
 
@@ -109,24 +108,7 @@ const messagePrefix = "gatepass-agent: "
 
 // Message puts err on one line of at most MaxMessage bytes.
 func Message(err error) string {
-	var b strings.Builder
-	space := false
-	for _, r := range messagePrefix + strings.ReplaceAll(err.Error(), "\n", "; ") {
-		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
-			space = true
-			continue
-		}
-		if b.Len()+utf8.UTFMax+len(" …") > MaxMessage {
-			b.WriteString("…")
-			break
-		}
-		if space {
-			b.WriteByte(' ')
-			space = false
-		}
-		b.WriteRune(r)
-	}
-	return b.String()
+	return line.Fold(messagePrefix+strings.ReplaceAll(err.Error(), "\n", "; "), MaxMessage)
 }
 
 // WriteMessage leaves message for the kubelet to find. The kubelet's default

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode"
 
 	"github.com/gatepass/gatepass/agent/trust"
 )
@@ -122,28 +121,5 @@ func isTimeout(err error) bool {
 	return ok && timeout.Timeout()
 }
 
-// maxReason bounds a reason that a server gave, in characters.
+// maxReason bounds a reason that a server gave, in bytes.
 const maxReason = 1000
-
-// oneLine makes text from outside safe for a log line and a terminal.
-func oneLine(text string) string {
-	var b strings.Builder
-	n, space := 0, false
-	for _, r := range text {
-		if unicode.IsSpace(r) || !unicode.IsPrint(r) {
-			space = n > 0
-			continue
-		}
-		if n >= maxReason {
-			b.WriteString("…")
-			break
-		}
-		if space {
-			b.WriteByte(' ')
-			space = false
-		}
-		b.WriteRune(r)
-		n++
-	}
-	return b.String()
-}

@@ -1,14 +1,18 @@
 package login
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/gatepass/gatepass/agent/line"
+)
 
 // fragment is how many characters in a row of a secret make a text unsafe to
 // show. Shorter matches happen by chance, and give nothing away.
 const fragment = 16
 
 // maxScrub bounds how much of a text is looked at, in bytes; more than the
-// maxReason characters that are kept, and little enough that a hostile text
-// costs no noticeable time.
+// maxReason that are kept, and little enough that a hostile text costs no
+// noticeable time.
 const maxScrub = 4 * maxReason
 
 // scrubber removes secrets from what a server sent back.
@@ -39,7 +43,7 @@ func (s scrubber) text(t string) string {
 		b.WriteString(t[:next])
 		t = t[next:]
 	}
-	return oneLine(b.String())
+	return line.Fold(b.String(), maxReason)
 }
 
 // tokenRune reports whether r occurs in a JWT or its base64 form.
