@@ -7,10 +7,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// LoginBuckets are the bounds, in seconds, of the histograms of logins and
+// loginBuckets are the bounds, in seconds, of the histograms of logins and
 // token reviews: a review takes a millisecond when all is well and ends after
 // eight seconds at most.
-func LoginBuckets() []float64 {
+func loginBuckets() []float64 {
 	return []float64{.0005, .001, .002, .004, .008, .016, .032, .064, .128, .256, .512, 1, 2, 4, 8, 16}
 }
 
@@ -30,7 +30,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		loginSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "gatepass_gateway_login_duration_seconds",
 			Help:    "Time from a login's request to its answer, waiting included.",
-			Buckets: LoginBuckets(),
+			Buckets: loginBuckets(),
 		}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gatepass_gateway_logins_in_flight",

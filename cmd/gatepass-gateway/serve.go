@@ -8,11 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
 
@@ -46,11 +42,11 @@ func serve(ctx context.Context, f *flags) (err error) {
 	if err != nil {
 		return err
 	}
-	measures, err := newMeasures(certificates)
+	measures, err := gateway.NewMeasures(certificates.NotAfter)
 	if err != nil {
 		return err
 	}
-	states := state.New(state.Options{Cluster: f.cluster, Keys: store, ObserveReview: measures.review, Logger: log})
+	states := state.New(state.Options{Cluster: f.cluster, Keys: store, ObserveReview: measures.Reviewed, Logger: log})
 	defer states.Close()
 	server, err := f.server(ctx, log, measures, states, certificates, records)
 	if err != nil {
@@ -67,7 +63,7 @@ func serve(ctx context.Context, f *flags) (err error) {
 		return nil
 	})
 	group.Go(func() error {
-		return config.Watch(background, config.WatchOptions{File: f.config, Apply: states.Apply, Reloaded: measures.reloaded, Logger: log})
+		return config.Watch(background, config.WatchOptions{File: f.config, Apply: states.Apply, Reloaded: measures.Reloaded, Logger: log})
 	})
 	group.Go(func() error { return states.Follow(background) })
 	group.Go(func() error {
@@ -81,10 +77,10 @@ func serve(ctx context.Context, f *flags) (err error) {
 }
 
 // server opens the listeners, so that an address that is taken ends the start.
-func (f *flags) server(ctx context.Context, log *slog.Logger, m *measures, states *state.Store, certificates certificateSource, records *audit.Log) (*gateway.Server, error) {
+func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measures, states *state.Store, certificates certificateSource, records *audit.Log) (*gateway.Server, error) {
 	options := gateway.ServerOptions{
 		Certificates:  certificates,
-		Metrics:       promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}),
+		Metrics:       m.Handler(),
 		Ready:         states.Ready,
 		ShutdownDelay: f.shutdownDelay,
 		Logger:        log,
@@ -95,7 +91,7 @@ func (f *flags) server(ctx context.Context, log *slog.Logger, m *measures, state
 		Audit:   records,
 		Ready:   func() error { return server.Ready() },
 		Logger:  log,
-		Metrics: m.registry,
+		Metrics: m.Registry(),
 	})
 	if err != nil {
 		return nil, err
@@ -147,71 +143,4 @@ func (f *flags) keyStore() (keys.Store, error) {
 		return nil, fmt.Errorf("--signing-keys-secret: %w", err)
 	}
 	return store, nil
-}
-
-// measures are the metrics that no package of the gateway keeps itself.
-type measures struct {
-	registry   *prometheus.Registry
-	reviews    *prometheus.HistogramVec
-	reloads    *prometheus.CounterVec
-	reloadGood prometheus.Gauge
-	reloadTime prometheus.Gauge
-}
-
-func newMeasures(certificates certificateSource) (*measures, error) {
-	m := &measures{
-		registry: prometheus.NewRegistry(),
-		reviews: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "gatepass_gateway_token_review_duration_seconds",
-			Help:    "Time that the API server took to review a token, by outcome (accepted, rejected, failed, cancelled).",
-			Buckets: gateway.LoginBuckets(),
-		}, []string{"outcome"}),
-		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gatepass_gateway_config_reloads_total",
-			Help: "Attempts to take a configuration into use, by result (success, failure).",
-		}, []string{"result"}),
-		reloadGood: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "gatepass_gateway_config_last_reload_successful",
-			Help: "1 if the configuration file is in use as it is, 0 if it is broken and an older one stays in use.",
-		}),
-		reloadTime: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "gatepass_gateway_config_last_reload_success_timestamp_seconds",
-			Help: "When a configuration was last taken into use.",
-		}),
-	}
-	expiry := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "gatepass_gateway_certificate_expiry_timestamp_seconds",
-		Help: "When the serving certificate expires; 0 if there is none.",
-	}, func() float64 {
-		if t := certificates.NotAfter(); !t.IsZero() {
-			return float64(t.Unix())
-		}
-		return 0
-	})
-	var errs []error
-	for _, c := range []prometheus.Collector{
-		m.reviews, m.reloads, m.reloadGood, m.reloadTime, expiry,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-	} {
-		errs = append(errs, m.registry.Register(c))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, fmt.Errorf("register metrics: %w", err)
-	}
-	return m, nil
-}
-
-func (m *measures) review(outcome string, took time.Duration) {
-	m.reviews.WithLabelValues(outcome).Observe(took.Seconds())
-}
-
-func (m *measures) reloaded(err error) {
-	if err != nil {
-		m.reloads.WithLabelValues("failure").Inc()
-		m.reloadGood.Set(0)
-		return
-	}
-	m.reloads.WithLabelValues("success").Inc()
-	m.reloadGood.Set(1)
-	m.reloadTime.SetToCurrentTime()
 }

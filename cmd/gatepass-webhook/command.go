@@ -7,19 +7,17 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/gatepass/gatepass/agent/config"
 	"github.com/gatepass/gatepass/certs"
+	"github.com/gatepass/gatepass/cmd/internal/cluster"
 	"github.com/gatepass/gatepass/webhook"
 )
 
@@ -175,9 +173,13 @@ func (f *flags) certificate(log *slog.Logger, changed func(error)) (servingCerti
 		files.Logger, files.OnReload = log, changed
 		return files, nil
 	}
-	cfg, namespace, err := f.cluster()
+	cfg, err := cluster.Config(f.kubeconfig)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--self-managed-certs: %w", err)
+	}
+	namespace, err := cluster.Namespace(f.namespace)
+	if err != nil {
+		return nil, fmt.Errorf("--self-managed-certs: %w", err)
 	}
 	return certs.NewSelfManaged(certs.SelfManagedOptions{
 		RESTConfig:           cfg,
@@ -188,22 +190,4 @@ func (f *flags) certificate(log *slog.Logger, changed func(error)) (servingCerti
 		Logger:               log,
 		OnPublish:            changed,
 	})
-}
-
-// namespaceFile is where Kubernetes tells a pod its namespace.
-const namespaceFile = "/var/run/secrets/kubernetes.io/serviceaccount/namespace"
-
-func (f *flags) cluster() (*rest.Config, string, error) {
-	cfg, err := clientcmd.BuildConfigFromFlags("", f.kubeconfig)
-	if err != nil {
-		return nil, "", fmt.Errorf("--self-managed-certs needs the Kubernetes API; outside of a cluster give --kubeconfig: %w", err)
-	}
-	if f.namespace != "" {
-		return cfg, f.namespace, nil
-	}
-	namespace, err := os.ReadFile(namespaceFile)
-	if err != nil {
-		return nil, "", fmt.Errorf("the namespace is not known outside of a cluster; give --namespace: %w", err)
-	}
-	return cfg, strings.TrimSpace(string(namespace)), nil
 }
