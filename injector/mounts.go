@@ -36,7 +36,7 @@ func readers(pod *podView, s *settings, d *Decision) []container {
 		}
 		d.deny(ReasonUnknownContainer, "annotation %scontainers: the pod has no container %q; %sit has: %s (one that another webhook adds later can't be listed: leave the annotation out)", Prefix, name, hint, have)
 	}
-	return slices.DeleteFunc(all, func(c container) bool { return !listed[c.Name] })
+	return slices.DeleteFunc(slices.Clone(all), func(c container) bool { return !listed[c.Name] })
 }
 
 // clipList names the first entries of a list.

@@ -15,6 +15,8 @@ type podView struct {
 	Spec     specView     `json:"spec"`
 
 	raw []byte
+	// all is what applications returns, once it has been asked.
+	all []container
 }
 
 type metadataView struct {
@@ -169,8 +171,12 @@ type container struct {
 	index int
 }
 
-// applications lists the pod's init containers and containers without the agent.
+// applications lists the pod's init containers and containers without the
+// agent. The list is the pod's; clone it to change it.
 func (p *podView) applications() []container {
+	if p.all != nil {
+		return p.all
+	}
 	all := make([]container, 0, len(p.Spec.InitContainers)+len(p.Spec.Containers))
 	for i := range p.Spec.InitContainers {
 		if c := &p.Spec.InitContainers[i]; c.Name != AgentContainer {
@@ -180,6 +186,7 @@ func (p *podView) applications() []container {
 	for i := range p.Spec.Containers {
 		all = append(all, container{&p.Spec.Containers[i], "containers", i})
 	}
+	p.all = all
 	return all
 }
 
