@@ -8,6 +8,9 @@ FUZZTIME ?= 10m
 # Which tests `make test` runs, e.g. RUN=TestInject.
 RUN ?= .
 
+# What `gatepass version` and `gatepass-agent --version` say.
+VERSION ?= $(or $(shell git describe --tags --always --dirty 2>/dev/null),devel)
+
 export GATEPASS_TEST_KUBERNETES := $(KUBERNETES)
 CACHE := $(or $(GATEPASS_CACHE),$(CURDIR)/.cache)
 LINTER := $(CACHE)/tools/golangci-lint
@@ -20,7 +23,7 @@ help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 build: ## Build the commands into bin/.
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w" -o bin/ ./cmd/...
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/...
 
 servers: ## Build etcd, kube-apiserver and kubectl for the tests, once.
 	cd test && go run ./servers/build
