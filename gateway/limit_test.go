@@ -105,14 +105,20 @@ func TestLimits(t *testing.T) {
 	})
 }
 
-func TestAClusterThatHangsKeepsOnlyItsOwnCallersWaiting(t *testing.T) {
-	t.Parallel()
-	release, entered := make(chan struct{}), make(chan struct{}, 1)
-	hanging := reviewerFunc(func(ctx context.Context) error {
-		entered <- struct{}{}
+// newBlocking makes a reviewer that says when it was entered, and rejects
+// tokens once it is released.
+func newBlocking() (blocking Reviewer, entered <-chan struct{}, release chan struct{}) {
+	inside, release := make(chan struct{}, 1), make(chan struct{})
+	return reviewerFunc(func(ctx context.Context) error {
+		inside <- struct{}{}
 		<-release
 		return rejecting(ctx)
-	})
+	}), inside, release
+}
+
+func TestAClusterThatHangsKeepsOnlyItsOwnCallersWaiting(t *testing.T) {
+	t.Parallel()
+	hanging, entered, release := newBlocking()
 	state := &fixedState{reviewer: reviewerFunc(rejecting), more: map[string]Reviewer{"hang": hanging}}
 	g, _ := newGateway(t, state, func(o *Options) { o.MaxLogins, o.MaxWaiting, o.Patience = 1, 1, time.Nanosecond })
 	var wg sync.WaitGroup
@@ -129,12 +135,7 @@ func TestAClusterThatHangsKeepsOnlyItsOwnCallersWaiting(t *testing.T) {
 
 func TestACallerThatGoesWhileWaitingIsNoOverload(t *testing.T) {
 	t.Parallel()
-	release, entered := make(chan struct{}), make(chan struct{}, 1)
-	blocking := reviewerFunc(func(ctx context.Context) error {
-		entered <- struct{}{}
-		<-release
-		return rejecting(ctx)
-	})
+	blocking, entered, release := newBlocking()
 	g, kept := newGateway(t, &fixedState{reviewer: blocking}, func(o *Options) { o.MaxLogins, o.MaxWaiting, o.Patience = 1, 1, time.Minute })
 	var wg sync.WaitGroup
 	wg.Go(func() { serve(t, g, http.MethodPost, "/auth", loginBody(aToken)) })
@@ -152,12 +153,7 @@ func TestACallerThatGoesWhileWaitingIsNoOverload(t *testing.T) {
 
 func TestOverload(t *testing.T) {
 	t.Parallel()
-	release, entered := make(chan struct{}), make(chan struct{}, 1)
-	blocking := reviewerFunc(func(ctx context.Context) error {
-		entered <- struct{}{}
-		<-release
-		return rejecting(ctx)
-	})
+	blocking, entered, release := newBlocking()
 	g, kept := newGateway(t, &fixedState{reviewer: blocking}, func(o *Options) { o.MaxLogins, o.MaxWaiting, o.Patience = 1, 1, time.Nanosecond })
 	var wg sync.WaitGroup
 	wg.Go(func() { serve(t, g, http.MethodPost, "/auth", loginBody(aToken)) })

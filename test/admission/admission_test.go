@@ -14,11 +14,11 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
+	"github.com/gatepass/gatepass/test/await"
 	"github.com/gatepass/gatepass/test/manifests"
 )
 
@@ -103,7 +103,7 @@ func TestPodsGetOurAdditionsAndNothingElse(t *testing.T) {
 				if diff := cmp.Diff(first, second); diff != "" {
 					t.Errorf("the second time changed something:\n%s", diff)
 				}
-				eventually(t, "the review to be counted", func() bool { return admissions(t, "") > reviewed })
+				await.Until(t, "the review to be counted", func() bool { return admissions(t, "") > reviewed })
 				if admissions(t, "already-injected") <= unchanged {
 					t.Error("the second review had a patch")
 				}
@@ -239,7 +239,7 @@ func TestOtherPodsAreNotSentToTheWebhook(t *testing.T) {
 	}
 	// A review that does come is counted after the others.
 	accept(t, asking("mypod1"))
-	eventually(t, "the review to be counted", func() bool { return admissions(t, "") > before })
+	await.Until(t, "the review to be counted", func() bool { return admissions(t, "") > before })
 	if got := admissions(t, "") - before; got != 1 {
 		t.Errorf("%d reviews; want the one that asked", got)
 	}
@@ -290,7 +290,7 @@ func TestDecisionsAreInTheAuditLog(t *testing.T) {
 		"audited-injected": {"result": "injected", "reason": "injected", "profile": "default", "mode": "init"},
 		"audited-denied":   {"result": "denied", "reason": "unknown-key"},
 	} {
-		eventually(t, "the audit log to tell of "+name, func() bool { return auditOf(t, name) != nil })
+		await.Until(t, "the audit log to tell of "+name, func() bool { return auditOf(t, name) != nil })
 		got := auditOf(t, name)
 		for key, value := range want {
 			if got["inject.gatepass.dev/"+key] != value {
@@ -323,22 +323,6 @@ func auditOf(t testing.TB, name string) map[string]string {
 		}
 	}
 	return nil
-}
-
-// eventually polls until what holds, and fails after twenty seconds.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(20 * time.Second)
-	defer deadline.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline.C:
-			t.Fatalf("waited in vain for %s", what)
-		}
-	}
 }
 
 var errNoAgent = errors.New("a pod was created without an agent")

@@ -11,6 +11,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/gatepass/gatepass/test/await"
 )
 
 // neighbour is another project's webhook: it adds a container to every pod of
@@ -90,7 +92,7 @@ func TestContainersOfOtherWebhooksGetTheSession(t *testing.T) {
 				list = "initContainers"
 			}
 			var spec object
-			eventually(t, "the API server to call the other webhook", func() bool {
+			await.Until(t, "the API server to call the other webhook", func() bool {
 				pod, _, err := shared.create(t.Context(), namespace, asking("mypod1"), true)
 				if err != nil {
 					return false

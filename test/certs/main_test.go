@@ -26,6 +26,7 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/gatepass/gatepass/certs"
+	"github.com/gatepass/gatepass/test/await"
 	"github.com/gatepass/gatepass/test/cluster"
 	"github.com/gatepass/gatepass/test/manifests"
 )
@@ -37,9 +38,6 @@ const (
 	gatewaySecret  = "gatepass-gateway-ca"
 	gatewayBundle  = "gatepass-gateway-ca"
 	configuration  = "gatepass"
-
-	// patience is for what takes a moment on an idle machine.
-	patience = 30 * time.Second
 )
 
 var shared *cluster.Cluster
@@ -197,7 +195,7 @@ func start(t *testing.T, o certs.SelfManagedOptions) *source {
 			if err != nil {
 				t.Errorf("Start: %v", err)
 			}
-		case <-time.After(patience):
+		case <-time.After(await.Patience):
 			t.Error("Start does not end")
 		}
 		if strings.Contains(s.text(), "PRIVATE KEY") {
@@ -210,7 +208,7 @@ func start(t *testing.T, o certs.SelfManagedOptions) *source {
 func (s *source) waitReady(t *testing.T) {
 	t.Helper()
 	var err error
-	eventually(t, "the source is ready", func() bool { err = s.Ready(); return err == nil }, func() string {
+	await.Until(t, "the source is ready", func() bool { err = s.Ready(); return err == nil }, func() string {
 		return fmt.Sprintf("%v\n%s", err, s.text())
 	})
 }
@@ -223,24 +221,6 @@ func (s *source) serial(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return cert.Leaf.SerialNumber.String()
-}
-
-// eventually tries until ok returns true; why explains a failure.
-func eventually(t *testing.T, what string, ok func() bool, why ...func() string) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(patience)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			for _, f := range why {
-				t.Log(f())
-			}
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
 }
 
 // authority is the certificate in an authority's Secret; nil if there is none.

@@ -22,6 +22,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gatepass/gatepass/certs"
+	"github.com/gatepass/gatepass/test/await"
 	"github.com/gatepass/gatepass/test/manifests"
 	"github.com/gatepass/gatepass/test/pki"
 	"github.com/gatepass/gatepass/test/product"
@@ -44,7 +45,7 @@ func TestAdmissionsGoOnThroughRotations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the API server calls the webhook", func() bool { return admit(t.Context(), namespace) == nil },
+	await.Until(t, "the API server calls the webhook", func() bool { return admit(t.Context(), namespace) == nil },
 		func() string { return fmt.Sprint(admit(t.Context(), namespace)) })
 
 	load := startLoad(t, namespace, replicas)
@@ -60,7 +61,7 @@ func TestAdmissionsGoOnThroughRotations(t *testing.T) {
 		}
 		newest := authorities[len(authorities)-1]
 		for _, replica := range replicas {
-			eventually(t, "the new authority's certificate is served", func() bool {
+			await.Until(t, "the new authority's certificate is served", func() bool {
 				return dial(t.Context(), replica.address(), webhookName, newest) == nil
 			})
 		}
@@ -89,7 +90,7 @@ func rotate(t *testing.T) []byte {
 	old := authority(t, webhookSecret)
 	blank(t, webhookSecret)
 	var ca []byte
-	eventually(t, "there is a new authority", func() bool {
+	await.Until(t, "there is a new authority", func() bool {
 		ca = authority(t, webhookSecret)
 		return len(ca) != 0 && !bytes.Equal(ca, old)
 	})

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"github.com/gatepass/gatepass/test/await"
 	"github.com/gatepass/gatepass/test/manifests"
 	"github.com/gatepass/gatepass/test/pki"
 )
@@ -76,7 +77,7 @@ func TestAWipedBundleIsRestored(t *testing.T) {
 		`[{"op":"add","path":"/webhooks/0/clientConfig/caBundle","value":"Z2FyYmFnZQ=="}]`,
 	} {
 		patchConfiguration(t, patch)
-		eventually(t, "the bundle is restored", func() bool { return bytes.Equal(mustWebhookBundle(t), ca) })
+		await.Until(t, "the bundle is restored", func() bool { return bytes.Equal(mustWebhookBundle(t), ca) })
 		s.waitReady(t)
 	}
 	if s.serial(t) != serial {
@@ -116,7 +117,7 @@ func TestARotationIsPublishedBeforeItIsServed(t *testing.T) {
 
 	blank(t, gatewaySecret)
 	var published time.Time
-	eventually(t, "the new authority is published", func() bool {
+	await.Until(t, "the new authority is published", func() bool {
 		ca := authority(t, gatewaySecret)
 		if len(ca) == 0 || bytes.Equal(ca, old) || !strings.Contains(configMapBundle(t), string(ca)) {
 			return false
@@ -127,7 +128,7 @@ func TestARotationIsPublishedBeforeItIsServed(t *testing.T) {
 	if !strings.Contains(configMapBundle(t), string(old)) {
 		t.Error("the old authority was taken out of the bundle")
 	}
-	eventually(t, "the new certificate is served", func() bool {
+	await.Until(t, "the new certificate is served", func() bool {
 		if err := s.Ready(); err != nil {
 			t.Errorf("not ready in a rotation: %v", err)
 		}
@@ -154,7 +155,7 @@ func TestALostTargetIsToldAndMends(t *testing.T) {
 	if err := configMaps.Delete(t.Context(), gatewayBundle, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the log tells of it", func() bool { return strings.Contains(s.text(), "was deleted; apply the manifests again") }, s.text)
+	await.Until(t, "the log tells of it", func() bool { return strings.Contains(s.text(), "was deleted; apply the manifests again") }, s.text)
 	// Pods keep the bundle that they have mounted.
 	if err := s.Ready(); err != nil {
 		t.Errorf("not ready: %v", err)
@@ -162,7 +163,7 @@ func TestALostTargetIsToldAndMends(t *testing.T) {
 	if _, err := configMaps.Create(t.Context(), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: gatewayBundle}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the bundle is restored", func() bool { return strings.Contains(configMapBundle(t), string(authority(t, gatewaySecret))) })
+	await.Until(t, "the bundle is restored", func() bool { return strings.Contains(configMapBundle(t), string(authority(t, gatewaySecret))) })
 	s.waitReady(t)
 }
 
@@ -181,7 +182,7 @@ func TestADamagedAuthorityIsReplaced(t *testing.T) {
 				types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "a certificate of a new authority is served", func() bool {
+			await.Until(t, "a certificate of a new authority is served", func() bool {
 				return s.serial(t) != serial && s.Ready() == nil
 			})
 		})
@@ -196,7 +197,7 @@ func TestWithoutRightsNothingIsServedAndTheReasonIsTold(t *testing.T) {
 	o := webhookOptions(t)
 	o.RESTConfig = accountConfig(t, "nobody-special")
 	s := start(t, o)
-	eventually(t, "the log says what is forbidden", func() bool {
+	await.Until(t, "the log says what is forbidden", func() bool {
 		return strings.Contains(s.text(), `mutatingwebhookconfigurations.admissionregistration.k8s.io \"gatepass\" is forbidden`)
 	}, s.text)
 	if err := s.Ready(); err == nil {

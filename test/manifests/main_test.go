@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -65,27 +64,6 @@ func install(t *testing.T, rendered string, flags ...string) {
 		}
 	})
 	kubectl(t, rendered, append([]string{"apply", "-f", "-"}, flags...)...)
-}
-
-// patience is for what takes a moment on an idle machine.
-const patience = 30 * time.Second
-
-// eventually tries until ok returns true; why explains a failure.
-func eventually(t *testing.T, what string, ok func() bool, why ...func() string) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(patience)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			for _, f := range why {
-				t.Log(f())
-			}
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
 }
 
 var dryRun = metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}, FieldValidation: metav1.FieldValidationStrict}

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/gatepass/gatepass/test/await"
 	"github.com/gatepass/gatepass/test/manifests"
 )
 
@@ -80,7 +81,7 @@ func pointTo(t *testing.T, r *recorder) {
 	}
 	t.Cleanup(func() { kubectlCleanup(t, "delete", "mutatingwebhookconfiguration", "gatepass") })
 	// The API server learns of webhooks by watching.
-	eventually(t, "the webhook is called", func() bool {
+	await.Until(t, "the webhook is called", func() bool {
 		pod := newPod("default", "until-registered")
 		pod.Annotations = map[string]string{"gatepass.dev/inject": "true"}
 		_, err := shared.Client.CoreV1().Pods("default").Create(t.Context(), pod, dryRun)

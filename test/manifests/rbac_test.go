@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/gatepass/gatepass/test/await"
 	"github.com/gatepass/gatepass/test/manifests"
 )
 
@@ -74,7 +75,7 @@ func TestEachAccountHasExactlyItsRights(t *testing.T) {
 			everybody := rightsOf(t, "nobody-special")
 			for account, want := range accounts {
 				var got []string
-				eventually(t, "the rights of "+account+" are as listed", func() bool {
+				await.Until(t, "the rights of "+account+" are as listed", func() bool {
 					got = slices.DeleteFunc(rightsOf(t, account), func(right string) bool { return slices.Contains(everybody, right) })
 					return slices.Equal(want, got)
 				}, func() string { return "got " + strings.Join(got, ", ") })
@@ -188,7 +189,7 @@ func TestWhatAccountsMayNotDo(t *testing.T) {
 			if test.allowed {
 				// The rows that are allowed come first, so the API server
 				// knows the roles when it comes to the others.
-				eventually(t, "allowed: "+right, ask)
+				await.Until(t, "allowed: "+right, ask)
 			} else if ask() {
 				t.Error("allowed")
 			}
