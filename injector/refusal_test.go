@@ -276,3 +276,17 @@ func TestHugeAdditionsAreRefused(t *testing.T) {
 		t.Errorf("want it denied as too large, got %s for %s with %d bytes", d.Result, d.Reason, len(d.Patch))
 	}
 }
+
+// Looking for the nearest of thousands of names would only cost.
+func TestNoNameIsGuessedAmongMany(t *testing.T) {
+	i := injector.New(profiles(t))
+	spec := func(n int) string {
+		return `{containers: [{name: worker}` + strings.Repeat(`, {name: x}`, n-1) + `]}`
+	}
+	for n, guesses := range map[int]bool{100: true, 101: false} {
+		d := i.Decide(podYAML(t, annotated(`gatepass.dev/containers: wroker`), spec(n)))
+		if d.Reason != injector.ReasonUnknownContainer || strings.Contains(d.Message(), "did you mean worker?") != guesses {
+			t.Errorf("%d containers: %s", n, d.Message())
+		}
+	}
+}

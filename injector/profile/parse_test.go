@@ -120,7 +120,9 @@ func TestABundleIsReducedToItsCertificates(t *testing.T) {
 		}
 	}
 	bundle := strings.Join(pem, "\n") + "\n"
-	file := "# our authority, kept by Somebody\n" + bundle + "\ntrailing words\n"
+	// Whoever wrote the file may have left notes in it, also as PEM headers.
+	noted := strings.Replace(bundle, "CERTIFICATE-----\n", "CERTIFICATE-----\nKept-By: Somebody\n\n", 1)
+	file := "# our authority, kept by Somebody\n" + noted + "\ntrailing words\n"
 	set, err := profile.Parse([]byte(strings.Replace(good, "{url:", "{caFile: /ca.crt, url:", 1)), options(map[string]string{"/ca.crt": file}))
 	if err != nil {
 		t.Fatal(err)
