@@ -48,6 +48,10 @@ type Options struct {
 	Out io.Writer
 	// AttachLogs also prints what the servers log, to stderr.
 	AttachLogs bool
+	// Address, if set, is the machine's address at which pods and nodes reach the
+	// API server. It is then served at the usual port, and also as the Service
+	// kubernetes.
+	Address string
 }
 
 // Cluster is a running control plane.
@@ -64,6 +68,7 @@ type Cluster struct {
 	env     *envtest.Environment
 	guard   *process.Guard
 	kubectl string
+	certs   string // the folder of the API server's keys
 	servers []*Logs
 }
 
@@ -159,6 +164,12 @@ func (c *Cluster) environment(binaries string, o Options) (*envtest.Environment,
 			return nil, err
 		}
 		*s.path = path
+	}
+	c.certs = api.CertDir
+	if o.Address != "" {
+		if err := c.serveAt(o.Address, api); err != nil {
+			return nil, err
+		}
 	}
 	args := api.Configure()
 	// A Service that a webhook names leads straight to its endpoints, since
