@@ -15,15 +15,21 @@ export GATEPASS_TEST_KUBERNETES := $(KUBERNETES)
 CACHE := $(or $(GATEPASS_CACHE),$(CURDIR)/.cache)
 LINTER := $(CACHE)/tools/golangci-lint
 RACE := $(if $(shell command -v gcc || command -v clang || command -v cc),-race)
+# What `make build` builds, and where to; test/release has others built.
+PROGRAMS = ./cmd/...
+BIN = bin/
 
-.PHONY: help build servers test demo lint vuln fuzz bench generate check-drift clean clean-cache
+.PHONY: help build images servers test demo lint vuln fuzz bench generate check-drift clean clean-cache
 .DEFAULT_GOAL := help
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 build: ## Build the commands into bin/.
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o bin/ ./cmd/...
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) $(PROGRAMS)
+
+images: ## Build the container images into bin/images/, without Docker.
+	cd test && go run ./images/build -version "$(VERSION)" -out ../bin/images
 
 servers: ## Build etcd, kube-apiserver and kubectl for the tests, once.
 	cd test && go run ./servers/build
