@@ -31,5 +31,12 @@ func check(i Image) error {
 			errs = append(errs, fmt.Errorf("file %s: give either Source or Program", f.Path))
 		}
 	}
+	for _, f := range i.Files {
+		for dir := path.Dir(f.Path); len(dir) > 1; dir = path.Dir(dir) {
+			if seen[dir] {
+				errs = append(errs, fmt.Errorf("file %s is a folder, too, for %s", dir, f.Path))
+			}
+		}
+	}
 	return errors.Join(errs...)
 }

@@ -71,6 +71,7 @@ func configFile(i Image, p Platform) *v1.ConfigFile {
 	return &v1.ConfigFile{
 		OS: p.OS, Architecture: p.Arch,
 		Created: v1.Time{Time: time.Unix(0, 0).UTC()}, // no date; some tools want the field
+		RootFS:  v1.RootFS{Type: "layers"},
 		Config:  v1.Config{User: user, Entrypoint: i.Entrypoint, WorkingDir: "/", Labels: labels(i)},
 	}
 }
