@@ -58,7 +58,7 @@ func TestTheAgentsImage(t *testing.T) {
 
 	t.Run("is the same bit for bit from another folder and with a developer's settings", func(t *testing.T) {
 		for name, value := range map[string]string{
-			"GOAMD64": "v3", "GOARM64": "v9.0", "GOFLAGS": "-tags=other", "CGO_ENABLED": "1", "MAKEFLAGS": " -- VERSION=other",
+			"GOAMD64": "v3", "GOARM64": "v9.0", "GOFLAGS": "-tags=other", "CGO_ENABLED": "1", "MAKEFLAGS": "n",
 		} {
 			t.Setenv(name, value)
 		}
@@ -172,7 +172,7 @@ func checkTimeless(t *testing.T, got image) {
 		t.Errorf("got %+v", got.config)
 	}
 	for _, h := range got.config.History {
-		if h.Author != "" || !h.Created.IsZero() && !h.Created.Equal(epoch) {
+		if h.Author != "" || !h.Created.Equal(epoch) {
 			t.Errorf("history: got %+v", h)
 		}
 	}

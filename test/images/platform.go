@@ -53,7 +53,7 @@ func forPlatform(ctx context.Context, o Options, p Platform, work string) (v1.Im
 	if err != nil {
 		return nil, Size{}, err
 	}
-	if image, err = mutate.AppendLayers(image, layer); err != nil {
+	if image, err = mutate.Append(image, mutate.Addendum{Layer: layer, History: v1.History{Created: noDate()}}); err != nil {
 		return nil, Size{}, err
 	}
 	annotated, ok := mutate.Annotations(image, labels(o.Image)).(v1.Image)
@@ -63,6 +63,9 @@ func forPlatform(ctx context.Context, o Options, p Platform, work string) (v1.Im
 	return annotated, Size{Platform: p, Compressed: compressed, Unpacked: int64(len(content))}, nil
 }
 
+// noDate is the usual date of what has none; some tools want the field.
+func noDate() v1.Time { return v1.Time{Time: time.Unix(0, 0).UTC()} }
+
 func configFile(i Image, p Platform) *v1.ConfigFile {
 	user := i.User
 	if user == "" {
@@ -70,7 +73,7 @@ func configFile(i Image, p Platform) *v1.ConfigFile {
 	}
 	return &v1.ConfigFile{
 		OS: p.OS, Architecture: p.Arch,
-		Created: v1.Time{Time: time.Unix(0, 0).UTC()}, // no date; some tools want the field
+		Created: noDate(),
 		RootFS:  v1.RootFS{Type: "layers"},
 		Config:  v1.Config{User: user, Entrypoint: i.Entrypoint, WorkingDir: "/", Labels: labels(i)},
 	}
