@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 
 	"github.com/gatepass/gatepass/test/process"
+	"github.com/gatepass/gatepass/test/release"
 	"github.com/gatepass/gatepass/test/repo"
 )
 
@@ -66,30 +66,18 @@ func (p *Product) build(ctx context.Context, commands []string) error {
 		return err
 	}
 	bin := filepath.Join(cache, "bin")
-	release, err := repo.Lock(ctx, bin+".lock", nil)
+	unlock, err := repo.Lock(ctx, bin+".lock", nil)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer unlock()
 	for _, c := range commands {
-		built := filepath.Join(bin, c)
-		if err := goBuild(ctx, root, "./cmd/"+c, built); err != nil {
+		if err := release.Build(ctx, release.Options{Root: root, Programs: []string{"./cmd/" + c}, Dir: bin}); err != nil {
 			return err
 		}
-		if err := copyExecutable(built, p.Path(c)); err != nil {
+		if err := copyExecutable(filepath.Join(bin, c), p.Path(c)); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// goBuild builds with the flags of a release: what is tested is what is shipped.
-func goBuild(ctx context.Context, module, pkg, to string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-o", to, pkg)
-	cmd.Dir = module
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("go build %s: %w\n%s", pkg, err, out)
 	}
 	return nil
 }
@@ -102,8 +90,8 @@ func (p *Product) BuildTestProgram(ctx context.Context, pkg string) (string, err
 	if err != nil {
 		return "", err
 	}
-	file := p.Path(filepath.Base(pkg))
-	return file, goBuild(ctx, filepath.Join(root, "test"), pkg, file)
+	err = release.Build(ctx, release.Options{Root: root, Module: "test", Programs: []string{pkg}, Dir: p.Dir()})
+	return p.Path(filepath.Base(pkg)), err
 }
 
 func copyExecutable(from, to string) (err error) {
