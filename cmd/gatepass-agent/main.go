@@ -20,6 +20,10 @@ import (
 var version string
 
 func main() {
+	if err := makePrivate(); err != nil {
+		fmt.Fprintln(os.Stderr, "The agent can't hide its memory and mounts from other processes of its user:", err)
+		os.Exit(int(agent.ExitInternal))
+	}
 	ctx, stop := onSignal(context.Background())
 	code := run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr)
 	stop()
