@@ -19,7 +19,7 @@ RACE := $(if $(shell command -v gcc || command -v clang || command -v cc),-race)
 PROGRAMS = ./cmd/...
 BIN = bin/
 
-.PHONY: help build images servers test demo lint vuln fuzz bench generate check-drift clean clean-cache
+.PHONY: help build images servers test e2e demo lint vuln fuzz bench generate check-drift clean clean-cache
 .DEFAULT_GOAL := help
 
 help: ## List the targets.
@@ -37,6 +37,10 @@ servers: ## Build etcd, kube-apiserver and kubectl for the tests, once.
 test: servers ## Run all tests of both modules, on a real API server.
 	@$(if $(RACE),,echo "No C compiler on the PATH: the tests run WITHOUT the race detector. Install gcc to have it.")
 	cd test && go run ./tally -summary $(CACHE)/tests.summary .. . -- $(RACE) -count=1 -timeout=15m -run='$(RUN)' ./...
+
+e2e: ## Run the tests on a real node with real pods. Linux, as root.
+	cd test && go run ./servers/build -node
+	cd test && go run ./tally -summary $(CACHE)/e2e.summary . -- -tags=e2e $(RACE) -count=1 -timeout=30m -run='$(RUN)' ./machine ./e2e/...
 
 demo: servers ## Show the whole path from an annotated pod to its session.
 	cd test && go run ./demo

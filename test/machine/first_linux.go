@@ -20,7 +20,7 @@ func first() (int, error) {
 	// starts them.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	for _, prepare := range []func() error{enterControlGroups, mountAll, raiseNetwork} {
+	for _, prepare := range []func() error{enterControlGroups, mountAll, mountNames, raiseNetwork} {
 		if err := prepare(); err != nil {
 			return 0, err
 		}
@@ -97,6 +97,24 @@ func mountAll() error {
 		}
 	}
 	return mountControlGroups()
+}
+
+// mountNames replaces the files that host names are looked up in: the host's
+// name servers can't be reached from here, and asking them would only take time.
+func mountNames() error {
+	for path, content := range map[string]string{
+		"/etc/hosts":       "127.0.0.1 localhost\n" + NodeAddress + " node\n",
+		"/etc/resolv.conf": "",
+	} {
+		own := filepath.Join(os.Getenv(envDir), filepath.Base(path))
+		if err := os.WriteFile(own, []byte(content), 0o644); err != nil {
+			return err
+		}
+		if err := syscall.Mount(own, path, "", syscall.MS_BIND, ""); err != nil {
+			return fmt.Errorf("mount %s: %w", path, err)
+		}
+	}
+	return nil
 }
 
 // raiseNetwork brings up loopback and the interface with the node's address.

@@ -137,6 +137,8 @@ func (n *Node) startControlPlane(ctx context.Context, o Options) error {
 		"kubelet-certificate-authority": {n.kubelet.ca},
 		"kubelet-client-certificate":    {n.kubelet.clientCert},
 		"kubelet-client-key":            {n.kubelet.clientKey},
+		// The default begins with the host name, which nobody resolves here.
+		"kubelet-preferred-address-types": {"InternalIP"},
 	}
 	for flag, values := range o.APIServerArgs {
 		args[flag] = values

@@ -96,3 +96,6 @@ func (n *Node) ctr(ctx context.Context, args ...string) (string, error) {
 	}
 	return string(out), nil
 }
+
+// Binaries is the folder of the cluster's programs, kubectl among them.
+func (n *Node) Binaries() string { return n.binaries }

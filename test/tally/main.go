@@ -62,7 +62,7 @@ func testModule(ctx context.Context, dir string, args []string, total *tally) er
 	if err != nil {
 		return err
 	}
-	expected, err := tested(ctx, dir)
+	expected, err := tested(ctx, dir, args)
 	if err != nil {
 		return err
 	}
@@ -111,9 +111,16 @@ func list(ctx context.Context, dir string, args ...string) ([]string, error) {
 	return strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' || r == '\r' }), nil
 }
 
-// tested lists the packages that have tests; benchmarks alone are none.
-func tested(ctx context.Context, dir string) ([]string, error) {
-	lines, err := list(ctx, dir, "-f", "{{$p := .}}{{range .TestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}\n{{end}}{{range .XTestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}\n{{end}}", "./...")
+// tested lists those of the named packages that have tests; benchmarks alone
+// are none.
+func tested(ctx context.Context, dir string, args []string) ([]string, error) {
+	var named []string
+	for _, arg := range args {
+		if !strings.HasPrefix(arg, "-") || strings.HasPrefix(arg, "-tags=") {
+			named = append(named, arg)
+		}
+	}
+	lines, err := list(ctx, dir, append([]string{"-f", "{{$p := .}}{{range .TestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}\n{{end}}{{range .XTestGoFiles}}{{$p.ImportPath}} {{$p.Dir}}/{{.}}\n{{end}}"}, named...)...)
 	if err != nil {
 		return nil, err
 	}

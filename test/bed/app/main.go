@@ -1,0 +1,41 @@
+// Command app is the application of the pods that the end-to-end tests start.
+// It knows nothing of Gatepass but a file's name in an environment variable,
+// and reports what it, and thus any program in its place, can see:
+//
+//	app            report to stdout, then wait for SIGTERM
+//	app once       report to stdout and end
+//	app report     report to stdout; for `kubectl exec`
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/gatepass/gatepass/test/bed/app/report"
+)
+
+func main() {
+	began := time.Now()
+	mode := ""
+	if len(os.Args) > 1 {
+		mode = os.Args[1]
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
+	if err := json.NewEncoder(os.Stdout).Encode(report.Make(began)); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+	switch mode {
+	case "":
+		<-stop
+	case "once", "report":
+	default:
+		fmt.Fprintf(os.Stderr, "error: unknown mode %q\n", mode)
+		os.Exit(2)
+	}
+}

@@ -1,0 +1,92 @@
+package bed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+const (
+	installTimeout = 2 * time.Minute
+	poll           = 100 * time.Millisecond
+)
+
+// install brings up cluster DNS and Gatepass, and waits until both serve.
+func (b *Bed) install(ctx context.Context, o Options) error {
+	ctx, cancel := context.WithTimeout(ctx, installTimeout)
+	defer cancel()
+	began := time.Now()
+	dir := filepath.Join(b.root, "test", "bed")
+	if _, _, err := b.Kubectl(ctx, "apply", "-f", filepath.Join(dir, "dns")); err != nil {
+		return err
+	}
+	if o.Bare {
+		return b.RolledOut(ctx, "kube-system", "coredns")
+	}
+	_, warnings, err := b.Kubectl(ctx, "apply", "-k", filepath.Join(dir, "install"))
+	if err != nil {
+		return err
+	}
+	if strings.TrimSpace(warnings) != "" {
+		return fmt.Errorf("the API server warned about our manifests: %s", warnings)
+	}
+	if err := b.RolledOut(ctx, "kube-system", "coredns"); err != nil {
+		return err
+	}
+	if err := b.RolledOut(ctx, System, "gatepass-gateway", "gatepass-webhook"); err != nil {
+		return err
+	}
+	if err := b.Eventually(ctx, "the webhook injects", b.injects); err != nil {
+		return err
+	}
+	b.say("Gatepass runs in the cluster, %s after the node.", time.Since(began).Round(100*time.Millisecond))
+	return nil
+}
+
+// RolledOut waits until Deployments are as their specification says.
+func (b *Bed) RolledOut(ctx context.Context, namespace string, deployments ...string) error {
+	for _, d := range deployments {
+		if _, _, err := b.Kubectl(ctx, "rollout", "status", "-n", namespace, "deployment/"+d, "--timeout=90s"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// injects asks the API server what it would make of an annotated pod.
+func (b *Bed) injects(ctx context.Context) error {
+	pod, err := b.Client.CoreV1().Pods("default").Create(ctx, &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: "probe", Annotations: map[string]string{"gatepass.dev/inject": "true"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: AppImage}}},
+	}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	if err != nil {
+		return err
+	}
+	if len(pod.Spec.InitContainers) == 0 {
+		return errors.New("the API server does not call the webhook")
+	}
+	return nil
+}
+
+// Eventually repeats a check until it succeeds or ctx ends.
+func (b *Bed) Eventually(ctx context.Context, what string, check func(context.Context) error) error {
+	tick := time.NewTicker(poll)
+	defer tick.Stop()
+	for {
+		err := check(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("not so in time: %s: %w", what, err)
+		}
+	}
+}
