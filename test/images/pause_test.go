@@ -34,8 +34,8 @@ func TestPauseTakesNoteOfEndedChildrenAndEndsWhenItIsTold(t *testing.T) {
 	}
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run("on "+signal.String(), func(t *testing.T) {
-			// The first child has ended before pause runs, the second ends later.
-			const script = `true & echo $!; sleep 600 & echo $!; exec "$0"`
+			// The first child ends before pause runs, the second one later.
+			const script = `sleep 600 & first=$!; sleep 600 & echo $first; echo $!; kill -KILL $first; exec "$0"`
 			pause, err := process.Start(process.Options{
 				Name: "pause", Path: "/bin/sh", Args: []string{"-c", script, filepath.Join(guard.Dir(), "pause")},
 				Env: []string{"PATH=" + os.Getenv("PATH")}, Guard: guard,
@@ -44,6 +44,14 @@ func TestPauseTakesNoteOfEndedChildrenAndEndsWhenItIsTold(t *testing.T) {
 				t.Fatal(err)
 			}
 			var children []int
+			t.Cleanup(func() {
+				if !t.Failed() {
+					return
+				}
+				for _, pid := range append(children, pause.PID()) {
+					_ = syscall.Kill(pid, syscall.SIGKILL) // may have ended
+				}
+			})
 			await.Until(t, "two children", func() bool { children = numbers(t, pause.Logs()); return len(children) == 2 })
 			await.Until(t, "no zombie of the first child", func() bool { return gone(children[0]) })
 			if gone(children[1]) {
