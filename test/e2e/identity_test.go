@@ -27,11 +27,11 @@ func podSecurity(pod *corev1.Pod) *corev1.PodSecurityContext {
 // restricted is what the Pod Security Standard of that name asks for.
 func restricted(pod *corev1.Pod) {
 	s := podSecurity(pod)
-	s.RunAsNonRoot = ptr(true)
+	s.RunAsNonRoot = new(true)
 	s.SeccompProfile = &corev1.SeccompProfile{Type: corev1.SeccompProfileTypeRuntimeDefault}
 	for i := range pod.Spec.Containers {
 		pod.Spec.Containers[i].SecurityContext = &corev1.SecurityContext{
-			AllowPrivilegeEscalation: ptr(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
+			AllowPrivilegeEscalation: new(false), Capabilities: &corev1.Capabilities{Drop: []corev1.Capability{"ALL"}},
 		}
 	}
 }
@@ -51,9 +51,9 @@ func TestWhateverUserAnApplicationRunsAs(t *testing.T) {
 		{"a fixed user", nil, user(10001), "-r--------"},
 		{"the image's user, which nobody knows", nil, func(*corev1.Pod) {}, "-r--r--r--"},
 		{"root by the image's default", nil, func(pod *corev1.Pod) { pod.Spec.Containers[0].Image = bed.RootImage }, "-r--r--r--"},
-		{"with fsGroup", nil, func(pod *corev1.Pod) { user(10001)(pod); podSecurity(pod).FSGroup = ptr(int64(2000)) }, ""},
-		{"with fsGroup and the image's user", nil, func(pod *corev1.Pod) { podSecurity(pod).FSGroup = ptr(int64(2000)) }, ""},
-		{"with runAsGroup", nil, func(pod *corev1.Pod) { user(10001)(pod); podSecurity(pod).RunAsGroup = ptr(int64(3000)) }, "-r--------"},
+		{"with fsGroup", nil, func(pod *corev1.Pod) { user(10001)(pod); podSecurity(pod).FSGroup = new(int64(2000)) }, ""},
+		{"with fsGroup and the image's user", nil, func(pod *corev1.Pod) { podSecurity(pod).FSGroup = new(int64(2000)) }, ""},
+		{"with runAsGroup", nil, func(pod *corev1.Pod) { user(10001)(pod); podSecurity(pod).RunAsGroup = new(int64(3000)) }, "-r--------"},
 		{"with supplementalGroups", nil, func(pod *corev1.Pod) {
 			user(10001)(pod)
 			podSecurity(pod).SupplementalGroups = []int64{4000, 4001}
@@ -65,43 +65,43 @@ func TestWhateverUserAnApplicationRunsAs(t *testing.T) {
 		{"a namespace that enforces restricted, and the image's user", map[string]string{"pod-security.kubernetes.io/enforce": "restricted"}, restricted, "-r--r--r--"},
 		{"automountServiceAccountToken: false", nil, func(pod *corev1.Pod) {
 			user(10001)(pod)
-			pod.Spec.AutomountServiceAccountToken = ptr(false)
+			pod.Spec.AutomountServiceAccountToken = new(false)
 		}, "-r--------"},
 		{"a read-only root file system", nil, func(pod *corev1.Pod) {
 			user(10001)(pod)
-			pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{ReadOnlyRootFilesystem: ptr(true)}
+			pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{ReadOnlyRootFilesystem: new(true)}
 		}, "-r--------"},
 		{"users that differ by container", nil, func(pod *corev1.Pod) {
-			other := container("other")
-			other.SecurityContext = &corev1.SecurityContext{RunAsUser: ptr(int64(10002))}
-			pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{RunAsUser: ptr(int64(10001))}
+			other := bed.Container("other")
+			other.SecurityContext = &corev1.SecurityContext{RunAsUser: new(int64(10002))}
+			pod.Spec.Containers[0].SecurityContext = &corev1.SecurityContext{RunAsUser: new(int64(10001))}
 			pod.Spec.Containers = append(pod.Spec.Containers, other)
 		}, "-r--r--r--"},
 		// A process may look into others of its user and group.
 		{"a shared process namespace", nil, func(pod *corev1.Pod) {
 			user(10001)(pod)
-			podSecurity(pod).RunAsGroup = ptr(int64(65532))
-			pod.Spec.ShareProcessNamespace = ptr(true)
+			podSecurity(pod).RunAsGroup = new(int64(65532))
+			pod.Spec.ShareProcessNamespace = new(true)
 		}, "-r--------"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			for _, mode := range []string{"init", "sidecar"} {
 				t.Run("mode "+mode, func(t *testing.T) {
-					ns := namespace(t, row.labels)
-					plain := create(t, application(ns, "plain", withOwnToken, row.change, func(pod *corev1.Pod) { pod.Annotations = nil }))
-					pod := create(t, application(ns, "annotated", withOwnToken, row.change, annotate("mode", mode)))
-					running(t, ns, pod.Name)
-					running(t, ns, plain.Name)
+					ns := shared.Namespace(t, row.labels)
+					plain := shared.Create(t, bed.Application(ns, "plain", withOwnToken, row.change, func(pod *corev1.Pod) { pod.Annotations = nil }))
+					pod := shared.Create(t, bed.Application(ns, "annotated", withOwnToken, row.change, bed.Annotate("mode", mode)))
+					shared.Running(t, ns, pod.Name)
+					shared.Running(t, ns, plain.Name)
 					for _, c := range pod.Spec.Containers {
-						got := reported(t, ns, pod.Name, c.Name)
-						checkSession(t, pod, got)
-						checkSame(t, reported(t, ns, plain.Name, c.Name), got)
+						got := shared.Reported(t, ns, pod.Name, c.Name)
+						bed.CheckSession(t, pod, got)
+						checkSame(t, shared.Reported(t, ns, plain.Name, c.Name), got)
 						if mode := sessionMode(got); row.mode != "" && mode != row.mode {
 							t.Errorf("the session's file has mode %s, want %s", mode, row.mode)
 						}
 						// A later look finds what processes started later may open.
-						checkExposure(t, looks(t, ns, pod.Name, c.Name))
+						bed.CheckExposure(t, shared.Look(t, ns, pod.Name, c.Name))
 					}
 				})
 			}
