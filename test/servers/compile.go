@@ -18,7 +18,7 @@ import (
 // build brings every part up to date, under the version's lock.
 func (b *builder) build(ctx context.Context, parts []string) error {
 	release, err := repo.Lock(ctx, b.lock, func() {
-		fmt.Fprintf(b.out, "Another run is building Kubernetes %s; waiting for it.\n", b.version)
+		fmt.Fprintf(b.out, "Another run is building servers into %s; waiting for it.\n", b.dir)
 	})
 	if err != nil {
 		return err
@@ -60,22 +60,34 @@ func (b *builder) announce(stale []target) {
 		names = append(names, t.name)
 		cold += t.cold
 	}
-	fmt.Fprintf(b.out, "Building %s of Kubernetes %s into %s.\n", strings.Join(names, ", "), b.version, b.dir)
+	fmt.Fprintf(b.out, "Building %s into %s.\n", strings.Join(names, ", "), b.dir)
 	fmt.Fprintf(b.out, "This is done once. With nothing in Go's build cache it takes about %s on 2 cores (and first downloads the sources).\n",
 		cold.Round(30*time.Second))
 }
 
 // stamp identifies everything that a binary is made from: the compiler and its
-// target, the pinned modules, the package and the flags.
+// target, the pinned modules, the package and the flags, and the program's own
+// source if the module has one.
 func (b *builder) stamp(t target) (string, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n%s\n%s\n", b.goVer, t.pkg, t.ldflags)
+	own, err := filepath.Glob(filepath.Join(b.source, t.module, "*.go"))
+	if err != nil {
+		return "", err
+	}
 	for _, name := range []string{"go.mod", "go.sum"} {
 		content, err := os.ReadFile(filepath.Join(b.source, t.module, name))
 		if err != nil {
 			return "", err
 		}
 		h.Write(content)
+	}
+	for _, file := range own {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(h, "%s\n%s\n", filepath.Base(file), content)
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil
 }

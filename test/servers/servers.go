@@ -1,8 +1,10 @@
-// Package servers builds etcd and the Kubernetes servers of the test bed from
-// pinned Go modules into the cache folder, once for each version.
+// Package servers builds etcd, the Kubernetes servers and the add-ons of the
+// test bed from pinned Go modules into the cache folder, once for each
+// Kubernetes version.
 //
-// Each Kubernetes version is a module of its own in this folder, so that the
-// servers' dependencies never meet those of the product or of its tests.
+// Each Kubernetes version and each add-on is a module of its own in this
+// folder, so that their dependencies never meet those of the product or of its
+// tests.
 package servers
 
 import (
@@ -28,7 +30,7 @@ const DefaultKubernetes = "v1.37"
 const EnvKubernetes = "GATEPASS_TEST_KUBERNETES"
 
 // EnvAssets is the variable under which users of controller-runtime's envtest
-// keep a folder of ready-made binaries. If it is set, nothing is built.
+// keep a folder of ready-made binaries. If it is set, only add-ons are built.
 const EnvAssets = "KUBEBUILDER_ASSETS"
 
 // ControlPlane lists the parts that every test needs.
@@ -39,19 +41,30 @@ func Node() []string {
 	return []string{"kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"}
 }
 
+// The add-ons: programs that clusters have and that are no part of Kubernetes.
+const (
+	CoreDNS     = "coredns"
+	CertManager = "cert-manager"
+)
+
+// AddOns lists the add-ons.
+func AddOns() []string { return []string{CoreDNS, CertManager} }
+
 // Options says what to build.
 type Options struct {
 	// Kubernetes is a version folder, for example v1.37. Empty means the one
 	// that EnvKubernetes names, else DefaultKubernetes.
 	Kubernetes string
-	// Parts are names out of ControlPlane and Node; empty means ControlPlane.
+	// Parts are names out of ControlPlane, Node and AddOns; empty means
+	// ControlPlane.
 	Parts []string
 	// Out receives progress for a person; nil discards it.
 	Out io.Writer
 }
 
 // Ensure returns a folder that holds the parts, building what is missing or
-// out of date. With EnvAssets set it returns that folder and builds nothing.
+// out of date. With EnvAssets set it returns that folder and builds nothing,
+// unless all parts are add-ons: such folders don't hold any.
 func Ensure(ctx context.Context, o Options) (string, error) {
 	if o.Out == nil {
 		o.Out = io.Discard
@@ -59,17 +72,21 @@ func Ensure(ctx context.Context, o Options) (string, error) {
 	if len(o.Parts) == 0 {
 		o.Parts = ControlPlane()
 	}
-	if dir := os.Getenv(EnvAssets); dir != "" {
+	if dir := os.Getenv(EnvAssets); dir != "" && !allAddOns(o.Parts) {
 		return dir, checkAssets(dir, o.Parts)
 	}
 	b, err := newBuilder(ctx, o)
 	if err != nil {
-		return "", fmt.Errorf("build the Kubernetes servers: %w", err)
+		return "", fmt.Errorf("build the servers of the test bed: %w", err)
 	}
 	if err := b.build(ctx, o.Parts); err != nil {
-		return "", fmt.Errorf("build the Kubernetes servers: %w", err)
+		return "", fmt.Errorf("build the servers of the test bed: %w", err)
 	}
 	return b.dir, nil
+}
+
+func allAddOns(parts []string) bool {
+	return !slices.ContainsFunc(parts, func(p string) bool { return !slices.Contains(AddOns(), p) })
 }
 
 // checkAssets reports every part that the user's own folder lacks.
@@ -156,8 +173,13 @@ func (b *builder) checkVersion() error {
 // target describes a part. The version is stamped into the Kubernetes binaries
 // because clients refuse to parse the unstamped one.
 func (b *builder) target(part string) (target, error) {
-	if part == "etcd" {
+	switch part {
+	case "etcd":
 		return target{name: part, module: "etcd", pkg: "go.etcd.io/etcd/server/v3", ldflags: "-s -w", cold: 55 * time.Second}, nil
+	case CoreDNS:
+		return target{name: part, module: "coredns", pkg: ".", ldflags: "-s -w", cold: 85 * time.Second}, nil
+	case CertManager:
+		return target{name: part, module: certManagerFolder, pkg: ".", ldflags: "-s -w", cold: 120 * time.Second}, nil
 	}
 	cold := map[string]time.Duration{
 		"kube-apiserver":          330 * time.Second,
@@ -169,7 +191,7 @@ func (b *builder) target(part string) (target, error) {
 	}
 	d, ok := cold[part]
 	if !ok {
-		return target{}, fmt.Errorf("%q is not a part; use some of %s", part, strings.Join(append(ControlPlane(), Node()...), ", "))
+		return target{}, fmt.Errorf("%q is not a part; use some of %s", part, strings.Join(slices.Concat(ControlPlane(), Node(), AddOns()), ", "))
 	}
 	minor := strings.Split(b.version, ".")
 	if len(minor) < 3 {

@@ -47,6 +47,48 @@ func TestEnsureTakesCompleteAssetsAsTheyAre(t *testing.T) {
 	}
 }
 
+func TestAddOnsAreNotExpectedAmongAssets(t *testing.T) {
+	t.Setenv("GATEPASS_CACHE", t.TempDir())
+	b, err := newBuilder(t.Context(), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range AddOns() {
+		pretend(t, b, part)
+	}
+	t.Setenv(EnvAssets, t.TempDir())
+	got, err := Ensure(t.Context(), Options{Parts: AddOns()})
+	if err != nil || got != b.dir {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// pretend puts a file where a part would be built, up to date, and returns
+// the part's target.
+func pretend(t *testing.T, b *builder, part string) target {
+	t.Helper()
+	target, err := b.target(part)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stamp, err := b.stamp(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.upToDate(target, stamp) {
+		t.Fatal("nothing is built, yet it counts as up to date")
+	}
+	if err := os.MkdirAll(b.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{b.stampFile(target), filepath.Join(b.dir, part)} {
+		if err := os.WriteFile(file, []byte(stamp), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return target
+}
+
 func TestWhatIsUpToDateIsNotBuiltAgain(t *testing.T) {
 	t.Setenv(EnvAssets, "")
 	t.Setenv("GATEPASS_CACHE", t.TempDir())
@@ -56,25 +98,7 @@ func TestWhatIsUpToDateIsNotBuiltAgain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	etcd, err := b.target("etcd")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stamp, err := b.stamp(etcd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b.upToDate(etcd, stamp) {
-		t.Fatal("nothing is built, yet it counts as up to date")
-	}
-	if err := os.MkdirAll(b.dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range []string{b.stampFile(etcd), filepath.Join(b.dir, "etcd")} {
-		if err := os.WriteFile(file, []byte(stamp), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	pretend(t, b, "etcd")
 	if err := b.build(ctx, []string{"etcd"}); err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +111,52 @@ func TestWhatIsUpToDateIsNotBuiltAgain(t *testing.T) {
 	cancel()
 	if err := b.build(ctx, []string{"etcd"}); err == nil {
 		t.Error("a binary of another compiler counts as up to date")
+	}
+}
+
+func TestAChangedSourceIsBuiltAgain(t *testing.T) {
+	source := t.TempDir()
+	if err := os.Mkdir(filepath.Join(source, "coredns"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, content string) {
+		t.Helper()
+		if err := os.WriteFile(filepath.Join(source, "coredns", name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("go.mod", "module m")
+	write("go.sum", "")
+	write("main.go", "package main")
+	b := &builder{source: source, dir: t.TempDir()}
+	target := pretend(t, b, CoreDNS)
+	for _, change := range []struct{ name, file, content string }{
+		{"another pin", "go.mod", "module n"},
+		{"another program", "main.go", "package other"},
+		{"one more file", "more.go", "package main"},
+	} {
+		before, err := b.stamp(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(change.file, change.content)
+		after, err := b.stamp(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if before == after {
+			t.Errorf("%s: the stamp stays the same", change.name)
+		}
+	}
+}
+
+func TestCRDsAreThoseOfThePinnedModule(t *testing.T) {
+	dir, err := CRDs(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "cert-manager.io_certificates.yaml")); err != nil {
+		t.Error(err)
 	}
 }
 
