@@ -3,13 +3,10 @@
 package manifests
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os/exec"
 	"path/filepath"
 	"strings"
 
@@ -19,6 +16,7 @@ import (
 
 	"github.com/gatepass/gatepass/test/cluster"
 	"github.com/gatepass/gatepass/test/repo"
+	"github.com/gatepass/gatepass/test/servers"
 )
 
 // Namespace is where the manifests install.
@@ -80,18 +78,10 @@ func Find[T any](objects []*unstructured.Unstructured, kind, name string) (*T, e
 // ApplyCRDs installs cert-manager's CustomResourceDefinitions from its module
 // and waits until the API server serves them.
 func ApplyCRDs(ctx context.Context, c *cluster.Cluster) error {
-	var stderr bytes.Buffer
-	list := exec.CommandContext(ctx, "go", "list", "-m", "-json", "github.com/cert-manager/cert-manager")
-	list.Stderr = &stderr
-	out, err := list.Output()
+	crds, err := servers.CRDs(ctx)
 	if err != nil {
-		return fmt.Errorf("find cert-manager's module: %w\n%s", err, &stderr)
+		return err
 	}
-	var module struct{ Dir string }
-	if err := json.Unmarshal(out, &module); err != nil {
-		return fmt.Errorf("find cert-manager's module: %w", err)
-	}
-	crds := filepath.Join(module.Dir, "deploy", "crds")
 	// Server-side, for the annotation of a client-side apply couldn't hold them.
 	if _, _, err := c.Kubectl(ctx, "apply", "--server-side", "-f", crds); err != nil {
 		return err
