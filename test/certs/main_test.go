@@ -270,9 +270,14 @@ func trusts(bundle []byte, cert *x509.Certificate, name string) error {
 	return err
 }
 
-// dial returns the certificate that a server shows. Whether to trust it is for
-// the caller to say, with bundles of several ages.
+// dial says whether a client with this bundle accepts a server.
 func dial(ctx context.Context, address, name string, bundle []byte) error {
+	_, err := served(ctx, address, name, bundle)
+	return err
+}
+
+// served is the certificate that a server shows to a client with this bundle.
+func served(ctx context.Context, address, name string, bundle []byte) (*x509.Certificate, error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(bundle)
 	dialer := tls.Dialer{
@@ -281,7 +286,12 @@ func dial(ctx context.Context, address, name string, bundle []byte) error {
 	}
 	conn, err := dialer.DialContext(ctx, "tcp", address)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return conn.Close()
+	defer conn.Close()
+	encrypted, ok := conn.(*tls.Conn)
+	if !ok {
+		return nil, fmt.Errorf("a TLS dialer made a %T", conn)
+	}
+	return encrypted.ConnectionState().PeerCertificates[0], nil
 }

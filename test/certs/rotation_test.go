@@ -40,7 +40,10 @@ const (
 // configuration.
 func TestAdmissionsGoOnThroughRotations(t *testing.T) {
 	install(t)
-	replicas := startWebhooks(t, 2)
+	replicas := startWebhooks(t, 2, product.WebhookOptions{
+		Config:      configFile(t),
+		SelfManaged: &product.SelfManaged{Kubeconfig: accountKubeconfig(t, webhookAccount), Namespace: manifests.Namespace},
+	})
 	namespace, err := shared.CreateNamespace(t.Context(), "rotation", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -105,8 +108,9 @@ type replica struct{ *product.Server }
 
 func (r replica) address() string { return net.JoinHostPort(r.Address, strconv.Itoa(r.Port)) }
 
-// startWebhooks runs replicas and makes them the Service's endpoints.
-func startWebhooks(t *testing.T, n int) []replica {
+// startWebhooks runs replicas at a reachable address, and makes them the
+// Service's endpoints.
+func startWebhooks(t *testing.T, n int, o product.WebhookOptions) []replica {
 	t.Helper()
 	programs, err := product.New(t.Context(), product.Webhook)
 	if err != nil {
@@ -117,15 +121,10 @@ func startWebhooks(t *testing.T, n int) []replica {
 			t.Error(err)
 		}
 	})
-	address := reachableAddress(t)
-	kubeconfig, config := accountKubeconfig(t, webhookAccount), configFile(t)
+	o.BindAddress = reachableAddress(t)
 	var replicas []replica
 	for i := range n {
-		server, err := programs.StartWebhook(t.Context(), product.WebhookOptions{
-			Config:      config,
-			BindAddress: address,
-			SelfManaged: &product.SelfManaged{Kubeconfig: kubeconfig, Namespace: manifests.Namespace},
-		})
+		server, err := programs.StartWebhook(t.Context(), o)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,17 +207,24 @@ profiles:
 
 // admit has an annotated pod admitted, and wants it injected.
 func admit(ctx context.Context, namespace string) error {
+	_, err := injected(ctx, namespace)
+	return err
+}
+
+// injected is the agent that an annotated pod gets.
+func injected(ctx context.Context, namespace string) (*corev1.Container, error) {
 	pod, err := shared.Client.CoreV1().Pods(namespace).Create(ctx, &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{GenerateName: "app-", Annotations: map[string]string{"gatepass.dev/inject": "true"}},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: "example.com/app:v1"}}},
 	}, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !slices.ContainsFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == "gatepass-agent" }) {
-		return errors.New("admitted without the agent")
+	i := slices.IndexFunc(pod.Spec.InitContainers, func(c corev1.Container) bool { return c.Name == "gatepass-agent" })
+	if i < 0 {
+		return nil, errors.New("admitted without the agent")
 	}
-	return nil
+	return &pod.Spec.InitContainers[i], nil
 }
 
 // load admits pods all the time, and shakes hands with each replica as an API
