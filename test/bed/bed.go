@@ -83,7 +83,7 @@ func Start(ctx context.Context, o Options) (*Bed, error) {
 	}
 	b.say("The node is Ready after %s.", b.Took.Round(100*time.Millisecond))
 	if err := b.install(ctx, o); err != nil {
-		logs := b.Keep("start")
+		logs := b.Keep("start") //nolint:contextcheck // ctx may be what has ended
 		return nil, errors.Join(fmt.Errorf("install into the test bed (logs are in %s): %w", logs, err), b.Stop())
 	}
 	return b, nil

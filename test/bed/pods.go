@@ -65,10 +65,12 @@ func Container(name string, args ...string) corev1.Container {
 	return corev1.Container{Name: name, Image: AppImage, ImagePullPolicy: corev1.PullNever, Args: args}
 }
 
+// Annotate sets one of our annotations; its key is without the prefix.
 func Annotate(key, value string) func(*corev1.Pod) {
 	return func(pod *corev1.Pod) { pod.Annotations["gatepass.dev/"+key] = value }
 }
 
+// Sidecar chooses that mode.
 func Sidecar(pod *corev1.Pod) { pod.Annotations["gatepass.dev/mode"] = "sidecar" }
 
 // Create makes a pod and returns what the API server made of it.
@@ -81,6 +83,7 @@ func (b *Bed) Create(t testing.TB, pod *corev1.Pod) *corev1.Pod {
 	return made
 }
 
+// Get reads a pod.
 func (b *Bed) Get(t testing.TB, ns, name string) *corev1.Pod {
 	t.Helper()
 	pod, err := b.Client.CoreV1().Pods(ns).Get(t.Context(), name, metav1.GetOptions{})
@@ -183,7 +186,7 @@ func (b *Bed) Reported(t testing.TB, ns, pod, container string) *report.Report {
 // Look is what a container sees now.
 func (b *Bed) Look(t testing.TB, ns, pod, container string) *report.Report {
 	t.Helper()
-	out, _, err := b.Kubectl(t.Context(), "exec", "-n", ns, pod, "-c", container, "--", "/app", "report")
+	out, _, err := b.Kubectl(t.Context(), "exec", "-n", ns, pod, "-c", container, "--", "/app", "once")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ const (
 // certificate is for the Service kubernetes, too; envtest's would be for the
 // address only.
 func (c *Cluster) serveAt(address string, api *envtest.APIServer) error {
-	api.SecureServing.Address, api.SecureServing.Port = address, securePort
+	api.Address, api.Port = address, securePort
 	ca, err := pki.NewCA("cluster")
 	if err != nil {
 		return err
@@ -44,7 +44,7 @@ func (c *Cluster) serveAt(address string, api *envtest.APIServer) error {
 	if err != nil {
 		return err
 	}
-	api.SecureServing.CA = ca.PEM()
+	api.CA = ca.PEM()
 	for name, content := range map[string][]byte{
 		servingCert: pair.Cert, servingKey: pair.Key, signerCert: public, signerKey: key,
 	} {

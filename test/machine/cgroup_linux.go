@@ -176,7 +176,7 @@ func mountControlGroups() error {
 	if len(lines) == 1 && strings.HasPrefix(lines[0], "0::") {
 		return mountUnified()
 	}
-	if err := syscall.Mount("tmpfs", cgroupRoot, "tmpfs", 0, "mode=755"); err != nil {
+	if err := syscall.Mount(memory, cgroupRoot, memory, 0, "mode=755"); err != nil {
 		return fmt.Errorf("mount %s: %w", cgroupRoot, err)
 	}
 	for _, line := range lines {

@@ -71,6 +71,9 @@ func reap(pid int) (int, error) {
 	}
 }
 
+// memory is the kind of a file system without a disk.
+const memory = "tmpfs"
+
 // mountAll gives the machine its own view of everything that the parts of a
 // node write to at fixed places. What is mounted here is seen nowhere else.
 func mountAll() error {
@@ -85,9 +88,9 @@ func mountAll() error {
 		{"none", "/", "", syscall.MS_REC | syscall.MS_PRIVATE, ""},
 		{"none", "/", "", syscall.MS_REC | syscall.MS_SHARED, ""},
 		{"proc", "/proc", "proc", 0, ""},
-		{"tmpfs", "/run", "tmpfs", 0, "mode=755"},
-		{"tmpfs", "/var/lib", "tmpfs", 0, "mode=755"},
-		{"tmpfs", "/var/log", "tmpfs", 0, "mode=755"},
+		{memory, "/run", memory, 0, "mode=755"},
+		{memory, "/var/lib", memory, 0, "mode=755"},
+		{memory, "/var/log", memory, 0, "mode=755"},
 		// It shows the network interfaces of the namespace that mounts it.
 		{"sysfs", "/sys", "sysfs", 0, ""},
 	}
@@ -134,5 +137,5 @@ func raiseNetwork() error {
 			return fmt.Errorf("ip %s: %w: %s", command, err, strings.TrimSpace(string(out)))
 		}
 	}
-	return os.WriteFile(filepath.Join("/proc/sys/net/ipv4", "ip_forward"), []byte("1"), 0o644)
+	return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0o644)
 }

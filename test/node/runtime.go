@@ -66,8 +66,7 @@ func (n *Node) startContainerd(ctx context.Context, o Options) error {
 		return err
 	}
 	if err := n.waitFor(ctx, "containerd that answers", func(ctx context.Context) error {
-		_, err := n.ctr(ctx, "version")
-		return err
+		return n.ctr(ctx, "version")
 	}); err != nil {
 		return err
 	}
@@ -81,20 +80,20 @@ func (n *Node) startContainerd(ctx context.Context, o Options) error {
 
 // Import makes the images of a tar archive known to the node.
 func (n *Node) Import(ctx context.Context, archive string) error {
-	if _, err := n.ctr(ctx, "images", "import", archive); err != nil {
+	if err := n.ctr(ctx, "images", "import", archive); err != nil {
 		return fmt.Errorf("import images: %w", err)
 	}
 	return nil
 }
 
 // ctr runs containerd's client in the namespace that Kubernetes uses.
-func (n *Node) ctr(ctx context.Context, args ...string) (string, error) {
+func (n *Node) ctr(ctx context.Context, args ...string) error {
 	cmd := exec.CommandContext(ctx, "ctr", append([]string{"--address", n.socket(), "--namespace", "k8s.io"}, args...)...)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return "", fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+		return fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
-	return string(out), nil
+	return nil
 }
 
 // Binaries is the folder of the cluster's programs, kubectl among them.

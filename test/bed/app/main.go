@@ -3,8 +3,7 @@
 // and reports what it, and thus any program in its place, can see:
 //
 //	app            report to stdout, then wait for SIGTERM
-//	app once       report to stdout and end
-//	app report     report to stdout; for `kubectl exec`
+//	app once       the report only
 package main
 
 import (
@@ -33,7 +32,7 @@ func main() {
 	switch mode {
 	case "":
 		<-stop
-	case "once", "report":
+	case "once":
 	default:
 		fmt.Fprintf(os.Stderr, "error: unknown mode %q\n", mode)
 		os.Exit(2)

@@ -51,10 +51,10 @@ type File struct {
 	Session bool `json:"session,omitempty"`
 }
 
-// places are where volumes are mounted; the rest of the image is a program.
+// places returns where volumes are mounted; the rest of the image is a program.
 // /proc leads to what other processes of the pod see, should the pod share
 // their namespace.
-var places = []string{"/var", "/run", "/etc", "/tmp", "/mnt", "/session"}
+func places() []string { return []string{"/var", "/run", "/etc", "/tmp", "/mnt", "/session"} }
 
 // Make looks around.
 func Make(began time.Time) *Report {
@@ -66,11 +66,11 @@ func Make(began time.Time) *Report {
 	if r.TokenFile != "" {
 		r.readSession()
 	}
-	roots := places
+	roots := places()
 	others, err := filepath.Glob("/proc/[0-9]*/root")
 	if err == nil {
 		for _, root := range others {
-			for _, p := range places {
+			for _, p := range places() {
 				roots = append(roots, root+p)
 			}
 		}
@@ -103,26 +103,31 @@ func (r *Report) readSession() {
 
 func list(root string) []File {
 	var files []File
-	// What can't be looked into holds nothing that can be read either.
+	// What can't be looked into holds nothing that can be read either: errors are
+	// no findings.
 	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil
+		if err == nil && !d.IsDir() {
+			files = append(files, look(path)...)
 		}
-		info, err := os.Stat(path)
-		if err != nil || !info.Mode().IsRegular() {
-			return nil
-		}
-		f := File{Path: path, Mode: info.Mode().Perm()}
-		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
-			f.UID, f.GID = int(stat.Uid), int(stat.Gid)
-		}
-		content, err := os.ReadFile(path)
-		f.Readable = err == nil
-		f.Audience, f.Session = audience(string(content))
-		files = append(files, f)
 		return nil
 	})
 	return files
+}
+
+// look returns a regular file, followed through links, or nothing.
+func look(path string) []File {
+	info, err := os.Stat(path)
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	f := File{Path: path, Mode: info.Mode().Perm()}
+	if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+		f.UID, f.GID = int(stat.Uid), int(stat.Gid)
+	}
+	content, err := os.ReadFile(path)
+	f.Readable = err == nil
+	f.Audience, f.Session = audience(string(content))
+	return []File{f}
 }
 
 // token is a JSON Web Token of RFC 7515's compact form.
@@ -162,5 +167,8 @@ func Claims(jwt string) (map[string]any, error) {
 		return nil, fmt.Errorf("decode the claims: %w", err)
 	}
 	claims := map[string]any{}
-	return claims, json.Unmarshal(payload, &claims)
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		return nil, fmt.Errorf("decode the claims: %w", err)
+	}
+	return claims, nil
 }
