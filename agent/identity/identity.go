@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // MaxSize bounds the token file, in bytes. The API server's tokens are some
@@ -16,24 +17,39 @@ import (
 // larger one would not be usable as a bearer token anyway.
 const MaxSize = 64 << 10
 
+// swaps is how often Read looks again for a file that is missing. The kubelet
+// removes the folder that a token was in right after it has turned a link to
+// the next one (AtomicWriter in its pkg/volume/util), so that whoever is between
+// the two finds nothing, and finds the next token when looking again.
+const swaps = 5
+
 // Read returns the token in the file at path, without surrounding white
 // space. The kubelet replaces the file before the token expires: read it
 // afresh for each login. The error names the file and what to do, never what
 // the file holds.
-func Read(path string) (string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return "", explain(path, err)
+func Read(path string) (token string, err error) {
+	for range swaps {
+		if token, err = read(path); !errors.Is(err, fs.ErrNotExist) {
+			break
+		}
 	}
-	// Opening a pipe would block for ever.
-	if !info.Mode().IsRegular() {
-		return "", fmt.Errorf("%s is not a regular file; it must be the projected service-account token", path)
-	}
-	f, err := os.Open(path) //nolint:gosec // G304: the path is the configuration's
+	return token, err
+}
+
+func read(path string) (string, error) {
+	// Without the flag, opening a pipe would block for ever.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // G304: the path is the configuration's
 	if err != nil {
 		return "", explain(path, err)
 	}
 	defer func() { _ = f.Close() }() // nothing was written
+	info, err := f.Stat()
+	if err != nil {
+		return "", explain(path, err)
+	}
+	if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%s is not a regular file; it must be the projected service-account token", path)
+	}
 	data, err := io.ReadAll(io.LimitReader(f, MaxSize+1))
 	if err != nil {
 		return "", explain(path, err)
