@@ -21,7 +21,7 @@ type keeper struct {
 	previous session.Session
 	// life is what current lived for when it was new.
 	life time.Duration
-	// identity is the projected token's file as the last login found it.
+	// identity is the projected token's file as the last try found it.
 	identity os.FileInfo
 	outage   outage
 }
@@ -43,6 +43,10 @@ func (k *keeper) run(ctx context.Context) {
 	k.end(ctx)
 }
 
+// look remembers which projected token a try begins with. If there is none,
+// reading it will tell.
+func (k *keeper) look() { k.identity, _ = os.Stat(k.config.IdentityFile) }
+
 // awaitDue waits until the session should be refreshed; false if ctx ended.
 func (k *keeper) awaitDue(ctx context.Context) bool {
 	due := lifeOf(k.current)
@@ -57,7 +61,11 @@ func (k *keeper) awaitDue(ctx context.Context) bool {
 	// Two thirds, on average: 60 to 73 %, so that pods that started together
 	// do not stay together.
 	due = due*3/5 + rand.N(max(due*2/15, 1)) //nolint:gosec // G404: spreads load, keeps no secret
-	return k.await(ctx, max(due, minDue), nil)
+	rotated := k.rotated
+	if k.current.Renewable {
+		rotated = nil // a renewal shows no identity
+	}
+	return k.await(ctx, max(due, minDue), rotated)
 }
 
 // lifeOf returns for how long s lives, by the clock of who issued it.
@@ -72,7 +80,7 @@ func lifeOf(s session.Session) time.Duration {
 // The files of the last one stay as they are until then.
 func (k *keeper) refresh(ctx context.Context) bool {
 	for {
-		k.identity, _ = os.Stat(k.config.IdentityFile) // reading it will tell
+		k.look()
 		s, err := k.next(ctx)
 		if err == nil {
 			if err = k.files.Write(s); err == nil {
@@ -92,15 +100,21 @@ func (k *keeper) refresh(ctx context.Context) bool {
 	}
 }
 
-// worthTrying reports whether the kubelet has replaced the identity since the
-// last try, which may be what was wrong with it. It is asked once a tick.
-func (k *keeper) worthTrying() bool {
-	k.sayExpired()
+// rotated reports whether the kubelet has replaced the identity since the last
+// try. A session that rests on the one before is refreshed: should there be
+// something wrong with the new one, it shows while the session is still good.
+func (k *keeper) rotated() bool {
 	info, err := os.Stat(k.config.IdentityFile)
 	if err != nil {
 		return false
 	}
 	return k.identity == nil || !os.SameFile(info, k.identity) || !info.ModTime().Equal(k.identity.ModTime())
+}
+
+// worthTrying reports whether what was wrong with the identity may be mended.
+func (k *keeper) worthTrying() bool {
+	k.sayExpired()
+	return k.rotated()
 }
 
 // next renews the session, or logs in for another one.

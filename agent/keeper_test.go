@@ -214,10 +214,7 @@ func TestOutage(t *testing.T) {
 			pass(2 * time.Hour)
 			for range 20 {
 				before := r.count()
-				path := r.agent.config.IdentityFile
-				if err := errors.Join(os.WriteFile(path+".new", []byte("a.b.c"), 0o600), os.Rename(path+".new", path)); err != nil {
-					t.Fatal(err)
-				}
+				r.rotate(t)
 				pass(tick + time.Second)
 				if r.count() == before {
 					t.Fatal("it was not tried")
@@ -247,6 +244,71 @@ func TestOutage(t *testing.T) {
 			}
 		})
 	})
+}
+
+// rotate replaces the identity, as the kubelet does before it expires.
+func (r *rig) rotate(t *testing.T) {
+	t.Helper()
+	path := r.agent.config.IdentityFile
+	if err := errors.Join(os.WriteFile(path+".new", []byte("a.b.c"), 0o600), os.Rename(path+".new", path)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestRotation(t *testing.T) {
+	t.Parallel()
+	t.Run("a session is refreshed at the next tick after each", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(r *rig) { r.life = 12 * time.Hour }, func(t *testing.T, r *rig) {
+			t.Helper()
+			for n := range 4 {
+				pass(8 * time.Minute)
+				if got := r.count(); got != n+1 {
+					t.Fatalf("%d logins after %d rotations", got, n)
+				}
+				r.rotate(t)
+				pass(tick + time.Second)
+				if got := r.count(); got != n+2 {
+					t.Fatalf("%d logins after %d rotations", got, n+1)
+				}
+			}
+		})
+	})
+	t.Run("a session that can be renewed is left alone", func(t *testing.T) {
+		t.Parallel()
+		bubble(t, func(r *rig) {
+			r.grant = func(n int) (session.Session, error) {
+				s := r.fresh(n)
+				s.Renewable = true
+				return s, nil
+			}
+		}, func(t *testing.T, r *rig) {
+			t.Helper()
+			r.rotate(t)
+			pass(8 * time.Minute)
+			if n := r.count() + len(r.at(&r.renews)); n != 1 {
+				t.Errorf("%d logins and renewals", n)
+			}
+		})
+	})
+	for name, set := range map[string]func(*rig){
+		"while all is well":   func(*rig) {},
+		"while no login does": func(r *rig) { r.broken(time.Minute, time.Hour, failing(login.Denied, 0)) },
+	} {
+		t.Run("one that never ends is no flood of logins, "+name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, set, func(t *testing.T, r *rig) {
+				t.Helper()
+				for range 20 * 60 {
+					r.rotate(t)
+					pass(time.Second)
+				}
+				if n := r.count(); n > 60 {
+					t.Errorf("%d logins in 20 minutes", n)
+				}
+			})
+		})
+	}
 }
 
 func TestRenewal(t *testing.T) {

@@ -49,6 +49,8 @@ func (a *Agent) runSidecar(ctx context.Context) error {
 		return a.tellHook(ctx, &Error{ExitConfig, err})
 	}
 	defer stop()
+	k := &keeper{Agent: a}
+	k.look()
 	s, err := a.begin(ctx)
 	if err != nil {
 		return a.tellHook(ctx, err)
@@ -58,7 +60,6 @@ func (a *Agent) runSidecar(ctx context.Context) error {
 		return &Error{ExitSession, err}
 	}
 	defer func() { _ = held.Close() }()
-	k := &keeper{Agent: a}
 	k.accept(s)
 	k.run(ctx)
 	return nil
@@ -81,16 +82,22 @@ func (a *Agent) tellHook(ctx context.Context, err error) error {
 func (a *Agent) dir() string { return filepath.Dir(a.config.TokenFile) }
 
 // await waits for d, by the clock that timers run by or by the wall clock,
-// whichever is first, or until early says so; false if ctx ended.
+// whichever is first, or until early, which is asked once a tick, says so;
+// false if ctx ended.
 func (a *Agent) await(ctx context.Context, d time.Duration, early func() bool) bool {
 	begin, until := time.Now(), a.wall().Add(d)
 	for {
 		left := min(d-time.Since(begin), until.Sub(a.wall()))
-		if left <= 0 || early != nil && early() {
+		if left <= 0 {
 			return ctx.Err() == nil
 		}
+		// Only then early is asked: a file that changes all the time must not
+		// become a flood of logins.
 		if !backoff.Sleep(ctx, min(left, tick)) {
 			return false
+		}
+		if early != nil && early() {
+			return ctx.Err() == nil
 		}
 	}
 }
