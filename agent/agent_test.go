@@ -224,9 +224,6 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"a session is 0", granting, ExitOK, ""},
 		{"a missing setting is 2", change(granting, func(_ *testing.T, p *pod) { p.config.AccessID = "" }), ExitConfig, "GATEPASS_ACCESS_ID"},
-		{"a metrics address that is not there is 2", change(granting, func(_ *testing.T, p *pod) {
-			p.config.Mode, p.config.MetricsAddress = config.ModeSidecar, "192.0.2.1:1"
-		}), ExitConfig, "GATEPASS_METRICS_ADDRESS: "},
 		{"a sidecar's first denial is 5", change(refusing(403), func(_ *testing.T, p *pod) { p.config.Mode = config.ModeSidecar }), ExitDenied, "the reason"},
 		{"the vault protocol without a role is 2", change(granting, func(_ *testing.T, p *pod) { p.config.Protocol = config.ProtocolVault }), ExitConfig, "GATEPASS_ROLE"},
 		{"a broken CA bundle is 2", change(granting, func(_ *testing.T, p *pod) { p.config.CABundle = "x" }), ExitConfig, "GATEPASS_CA_BUNDLE"},

@@ -85,6 +85,17 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+func TestMetricsThatCannotBeServedAreNoReasonToStop(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(r *rig) { r.agent.config.MetricsAddress = "192.0.2.1:1" }, func(t *testing.T, r *rig) { // RFC 5737: nobody's
+		t.Helper()
+		pass(time.Minute)
+		if got := r.token(t); got != "session-token-1" || r.said("GATEPASS_METRICS_ADDRESS: ") != 1 {
+			t.Errorf("the file holds %q, the log is\n%s", got, r.log.String())
+		}
+	})
+}
+
 func TestWallClock(t *testing.T) {
 	t.Parallel()
 	t.Run("a node that wakes from a long sleep refreshes at once", func(t *testing.T) {

@@ -54,14 +54,17 @@ func (m *meters) write(w io.Writer) {
 }
 
 // serveMetrics serves /metrics, if that is wanted, until the function that it
-// returns is called.
-func (a *Agent) serveMetrics(ctx context.Context) (stop func(), err error) {
+// returns is called. If it can't, the log says so: an application that starts is
+// worth more than its agent's metrics.
+func (a *Agent) serveMetrics(ctx context.Context) (stop func()) {
+	stop = func() {}
 	if a.config.MetricsAddress == "" {
-		return func() {}, nil
+		return stop
 	}
 	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", a.config.MetricsAddress)
 	if err != nil {
-		return nil, fmt.Errorf("GATEPASS_METRICS_ADDRESS: %w", err)
+		a.log.Error("metrics can't be served; is the address another program's of this pod?", keyCause, fmt.Sprintf("GATEPASS_METRICS_ADDRESS: %v", err))
+		return stop
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
@@ -81,5 +84,5 @@ func (a *Agent) serveMetrics(ctx context.Context) (stop func(), err error) {
 	return func() {
 		_ = server.Close()
 		<-done
-	}, nil
+	}
 }

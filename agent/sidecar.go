@@ -44,11 +44,7 @@ func schedule(denied bool) backoff.Schedule {
 // runSidecar logs in within the timeout, tells the hook, and keeps the session
 // fresh until ctx ends.
 func (a *Agent) runSidecar(ctx context.Context) error {
-	stop, err := a.serveMetrics(ctx)
-	if err != nil {
-		return a.tellHook(ctx, &Error{ExitConfig, err})
-	}
-	defer stop()
+	defer a.serveMetrics(ctx)()
 	k := &keeper{Agent: a}
 	k.look()
 	s, err := a.begin(ctx)

@@ -79,6 +79,10 @@ func (i *Injector) inject(pod *podView, names []string, d *Decision) {
 		return
 	}
 	s.fitResources(pod, d)
+	if pod.Spec.HostNetwork {
+		// Its ports are the node's, and one for all pods of the profile.
+		s.agent.MetricsAddress = ""
+	}
 	get := readers(pod, s, d)
 	injected := present(pod, s, d)
 	checkOurVolumes(pod, get, s, d)

@@ -171,7 +171,7 @@ func Settings() []Setting {
 			func(c *Config) string { return c.Timeout.String() }, setTimeout},
 		{"GATEPASS_REVOKE_ON_EXIT", "revoke-on-exit", "true: end the session when the agent is asked to stop (mode sidecar)",
 			getRevoke, setRevoke},
-		{"GATEPASS_METRICS_ADDRESS", "metrics-address", "serve /metrics here, for example :9464 (mode sidecar); default: nowhere",
+		{"GATEPASS_METRICS_ADDRESS", "metrics-address", "serve /metrics here, for example :9465 (mode sidecar); default: nowhere",
 			func(c *Config) string { return c.MetricsAddress }, func(c *Config, v string) error { c.MetricsAddress = v; return CheckAddress(v) }},
 		{"GATEPASS_LOG_LEVEL", "log-level", "debug, info, warn or error",
 			func(c *Config) string { return strings.ToLower(c.LogLevel.String()) }, setLogLevel},
@@ -222,13 +222,16 @@ type Variable struct{ Name, Value string }
 
 // Env formats the configuration as the environment that FromEnv reads back.
 // Settings without a value are left out, and so are those of the other
-// protocol. The order is that of Settings.
+// protocol or mode. The order is that of Settings.
 func (c Config) Env() []Variable {
 	switch c.Protocol {
 	case ProtocolGateway:
 		c.Role, c.AuthPath, c.AuthNamespace = "", "", ""
 	case ProtocolVault:
 		c.AccessID, c.AuthConfig = "", ""
+	}
+	if c.Mode != ModeSidecar {
+		c.MetricsAddress = ""
 	}
 	settings := Settings()
 	vars := make([]Variable, 0, len(settings))

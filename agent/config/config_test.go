@@ -32,7 +32,7 @@ func TestEnvAndBack(t *testing.T) {
 	vault.Role, vault.AuthPath, vault.AuthNamespace = "r", "auth/k8s", "team"
 	full := valid()
 	full.Mode, full.TokenMode, full.Timeout, full.LogLevel = ModeSidecar, 0o444, 90*time.Second, slog.LevelDebug
-	full.RevokeOnExit, full.MetricsAddress = true, "127.0.0.1:9464"
+	full.RevokeOnExit, full.MetricsAddress = true, "127.0.0.1:9465"
 	full.CABundle, full.TerminationMessageFile = "-----BEGIN CERTIFICATE-----\n", "/tmp/x"
 	for name, c := range map[string]Config{"the least": valid(), "everything": full, "the vault protocol": vault} {
 		t.Run(name+" survives the environment", func(t *testing.T) {
@@ -49,10 +49,12 @@ func TestEnvAndBack(t *testing.T) {
 			}
 		})
 	}
-	t.Run("settings of the other protocol are left out", func(t *testing.T) {
+	t.Run("settings of the other protocol and mode are left out", func(t *testing.T) {
 		t.Parallel()
-		for _, v := range valid().Env() {
-			if strings.Contains(v.Name, "ROLE") || strings.Contains(v.Name, "AUTH_PATH") || v.Value == "" {
+		c := valid()
+		c.MetricsAddress = ":9465"
+		for _, v := range c.Env() {
+			if strings.Contains(v.Name, "METRICS") || strings.Contains(v.Name, "ROLE") || strings.Contains(v.Name, "AUTH_PATH") || v.Value == "" {
 				t.Errorf("%s=%q", v.Name, v.Value)
 			}
 		}

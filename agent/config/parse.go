@@ -83,10 +83,10 @@ func ParseBool(v string) (bool, error) {
 func CheckAddress(v string) error {
 	colon := strings.LastIndexByte(v, ':')
 	if colon < 0 {
-		return fmt.Errorf("%q has no port; use for example :9464", v)
+		return fmt.Errorf("%q has no port; use for example :9465", v)
 	}
 	if _, err := strconv.ParseUint(v[colon+1:], 10, 16); err != nil {
-		return fmt.Errorf("%q has no valid port; use for example :9464", v)
+		return fmt.Errorf("%q has no valid port; use for example :9465", v)
 	}
 	return nil
 }

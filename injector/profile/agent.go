@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -39,12 +40,22 @@ func (v *validator) agent(p *field.Path, c *Agent, r *Resolved) {
 			v.invalid(p.Child("logLevel"), c.LogLevel, err.Error())
 		}
 	}
+	if c.MetricsPort != 0 {
+		r.Agent.MetricsAddress = ":" + strconv.Itoa(c.MetricsPort)
+		if c.MetricsPort < minMetricsPort || c.MetricsPort > math.MaxUint16 {
+			v.invalid(p.Child("metricsPort"), c.MetricsPort, fmt.Sprintf("must be %d to %d: lower ports are root's, whom the agent does not run as", minMetricsPort, math.MaxUint16))
+		}
+	}
 	r.RunAsUser, r.RunAsGroup = c.RunAsUser, c.RunAsGroup
 	v.id(p.Child("runAsUser"), c.RunAsUser)
 	v.id(p.Child("runAsGroup"), c.RunAsGroup)
 	r.Resources = c.Resources
 	v.resources(p.Child("resources"), c.Resources)
 }
+
+// minMetricsPort is the lowest that needs no privilege on every node, see
+// ip_unprivileged_port_start in the kernel's ip-sysctl.
+const minMetricsPort = 1024
 
 func (v *validator) id(p *field.Path, id *int64) {
 	if id == nil {

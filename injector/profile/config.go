@@ -74,6 +74,8 @@ type Agent struct {
 	Timeout string `json:"timeout"`
 	// LogLevel is debug, info (the default), warn or error.
 	LogLevel string `json:"logLevel"`
+	// MetricsPort is where agents in mode sidecar serve /metrics; 0 is nowhere.
+	MetricsPort int `json:"metricsPort"`
 	// RunAsUser and RunAsGroup replace the rule by which the agent's user
 	// follows the application's.
 	RunAsUser  *int64    `json:"runAsUser"`

@@ -87,8 +87,8 @@ func TestMistakes(t *testing.T) {
 		{"a bundle that is cut off", strings.Replace(good, "{url:", `{caBundle: "-----BEGIN CERTIFICATE-----\nc2VjcmV0\n", url:`, 1), []string{`holds a PEM block that is cut off or damaged`}},
 		{"a token life out of range", strings.Replace(good, "overrides:", "token: {expirationSeconds: 60, audience: 'a b'}\n    overrides:", 1), []string{`token.expirationSeconds: Invalid value: 60: 60 is out of range`, `token.audience: Invalid value`}},
 		{"an agent that is wrong throughout", strings.Replace(good, "{image: ghcr.io/gatepass/agent:v0.1.0}",
-			"{image: 'a b', imagePullPolicy: Sometimes, mode: sidcar, timeout: soon, logLevel: trace, runAsUser: 0, runAsGroup: -1, resources: {requests: {cpu: lots, memory: 2Mi}, limits: {memory: 1Mi}}}", 1),
-			[]string{`agent.image: Invalid`, `agent.imagePullPolicy: Unsupported value: "Sometimes"`, `agent.mode: Invalid value: "sidcar"`, `agent.timeout: Invalid value: "soon"`, `agent.logLevel: Invalid value: "trace"`,
+			"{image: 'a b', imagePullPolicy: Sometimes, mode: sidcar, timeout: soon, logLevel: trace, metricsPort: 80, runAsUser: 0, runAsGroup: -1, resources: {requests: {cpu: lots, memory: 2Mi}, limits: {memory: 1Mi}}}", 1),
+			[]string{`agent.image: Invalid`, `agent.imagePullPolicy: Unsupported value: "Sometimes"`, `agent.mode: Invalid value: "sidcar"`, `agent.timeout: Invalid value: "soon"`, `agent.logLevel: Invalid value: "trace"`, `agent.metricsPort: Invalid value: 80: must be 1024 to 65535`,
 				`agent.runAsUser: Invalid value: 0`, `agent.runAsGroup: Invalid value: -1`, `agent.resources.requests.cpu: Invalid value: "lots"`, `the request for memory (2Mi) is above its limit (1Mi)`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
