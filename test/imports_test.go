@@ -100,6 +100,16 @@ func TestImportDirections(t *testing.T) {
 	}
 }
 
+// Who may do what is decided without a look at anything but the rules and the
+// identity: no network, no chance, none of our other packages.
+func TestAccessDecisionsAreFreeOfEverythingElse(t *testing.T) {
+	for _, pkg := range dependencies(t, "gateway/access/...") {
+		if under(pkg, module) && !under(pkg, own("gateway/access")...) || under(pkg, "net", "os/exec", "math/rand", "k8s.io/client-go", "sigs.k8s.io/controller-runtime") {
+			t.Errorf("access imports %s", pkg)
+		}
+	}
+}
+
 func TestTheContractWithTheAgentImportsTheStandardLibraryOnly(t *testing.T) {
 	for _, pkg := range dependencies(t, "agent/config") {
 		first, _, _ := strings.Cut(pkg, "/")
