@@ -1,0 +1,121 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// restoring is the key of a mark that is in a store while a backup is restored
+// into it: first to come, last to go.
+const restoring = "restoring"
+
+// undoTimeout is how long a failed restore may take to remove what it wrote.
+const undoTimeout = time.Minute
+
+// Restore writes a backup into an empty store, and returns how many items that
+// is. If it fails, it removes what it wrote. If it can't do even that, or is
+// killed, the store is left marked: see CheckComplete. Nothing else may write the
+// store meanwhile.
+func Restore(ctx context.Context, s Store, r io.Reader) (items int, err error) {
+	backup, err := newBackupReader(r)
+	if err != nil {
+		return 0, fmt.Errorf("restore a backup: %w", err)
+	}
+	if err := checkEmpty(ctx, s); err != nil {
+		return 0, fmt.Errorf("restore a backup: %w", err)
+	}
+	mark, err := s.Commit(ctx, Create(restoring, nil))
+	if err != nil {
+		return 0, fmt.Errorf("restore a backup: %w", err)
+	}
+	if err := fill(ctx, s, backup, mark); err != nil {
+		// Also when it was ctx that ended.
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
+		defer cancel()
+		return 0, errors.Join(fmt.Errorf("restore a backup: %w", err), empty(undo, s, mark))
+	}
+	return backup.items, nil
+}
+
+// CheckComplete returns an error if a restore into the store began and did not
+// end: it lacks records, or the backup was damaged.
+func CheckComplete(ctx context.Context, s Store) error {
+	_, err := s.Get(ctx, restoring)
+	switch {
+	case errors.Is(err, ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	}
+	return errors.New("a restore into this store did not end, so records are missing; empty the store and restore again")
+}
+
+func checkEmpty(ctx context.Context, s Store) error {
+	page, err := s.List(ctx, Query{Limit: 1})
+	if err != nil {
+		return err
+	}
+	if len(page.Items) == 0 {
+		return nil
+	}
+	if err := CheckComplete(ctx, s); err != nil {
+		return err
+	}
+	return errors.New("the store is not empty; give a new one")
+}
+
+// fill writes the backup's items, and removes the mark in the last commit. Every
+// commit expects the mark, so two restores can't mix.
+func fill(ctx context.Context, s Store, backup *backupReader, mark int64) error {
+	ops, size := []Op{Expect(restoring, mark)}, 0
+	for {
+		line, ok, err := backup.next()
+		if err != nil {
+			return err
+		}
+		if !ok {
+			ops[0] = Delete(restoring, mark)
+			_, err := s.Commit(ctx, ops...)
+			return err
+		}
+		op := Create(line.Key, line.Value)
+		if len(ops) == MaxOps || size+op.Size() > MaxCommit-MaxKey {
+			if _, err := s.Commit(ctx, ops...); err != nil {
+				return err
+			}
+			ops, size = ops[:1], 0
+		}
+		ops = append(ops, op)
+		size += op.Size()
+	}
+}
+
+// empty deletes everything, the mark last, so that a store that is not empty yet
+// stays marked. Without this restore's mark it deletes nothing: then what is there
+// is somebody else's.
+func empty(ctx context.Context, s Store, mark int64) error {
+	for after := ""; ; {
+		page, err := s.List(ctx, Query{After: after, Limit: MaxOps - 1})
+		if err != nil {
+			return fmt.Errorf("remove what was restored: %w", err)
+		}
+		ops := []Op{Expect(restoring, mark)}
+		for _, item := range page.Items {
+			if item.Key != restoring {
+				ops = append(ops, Delete(item.Key, item.Revision))
+			}
+		}
+		if page.Next == "" {
+			ops[0] = Delete(restoring, mark)
+		}
+		if _, err := s.Commit(ctx, ops...); err != nil {
+			return fmt.Errorf("remove what was restored: %w", err)
+		}
+		if after = page.Next; after == "" {
+			return nil
+		}
+	}
+}
