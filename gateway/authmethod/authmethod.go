@@ -20,6 +20,12 @@ type Method struct {
 	Expires time.Time
 	// SessionTTL is the life of a session.
 	SessionTTL time.Duration
+	// SessionMaxTTL, if longer than SessionTTL, is how long a session can be kept by
+	// renewing it.
+	SessionMaxTTL time.Duration
+	// AuthConfigs are names of Kubernetes auth configs that may vouch for
+	// identities, besides those that belong to the method.
+	AuthConfigs []string
 	// BoundIPs are the client addresses that may log in; empty is all.
 	BoundIPs []netip.Prefix
 	// Audience must be among the token's audiences. Empty means that the API
@@ -111,11 +117,19 @@ func (m *Method) Allows(id *Identity) *Denial {
 
 // SessionLife is how long a session that begins now may last: SessionTTL, but
 // not beyond the method's own expiry. It is not positive after that.
-func (m *Method) SessionLife(now time.Time) time.Duration {
+func (m *Method) SessionLife(now time.Time) time.Duration { return m.untilExpiry(m.SessionTTL, now) }
+
+// RenewableLife is how long a session that begins now may last if it is
+// renewed. It is never shorter than SessionLife.
+func (m *Method) RenewableLife(now time.Time) time.Duration {
+	return m.untilExpiry(max(m.SessionTTL, m.SessionMaxTTL), now)
+}
+
+func (m *Method) untilExpiry(life time.Duration, now time.Time) time.Duration {
 	if m.Expires.IsZero() {
-		return m.SessionTTL
+		return life
 	}
-	return min(m.SessionTTL, m.Expires.Sub(now))
+	return min(life, m.Expires.Sub(now))
 }
 
 func matchAny(patterns []string, name string) bool {

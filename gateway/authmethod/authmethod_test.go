@@ -199,3 +199,31 @@ func reasonOf(d *Denial) Reason {
 	}
 	return d.Reason
 }
+
+func TestLives(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	const ttl = 15 * time.Minute
+	for _, tt := range []struct {
+		name            string
+		method          Method
+		life, renewable time.Duration
+	}{
+		{"without a maximum nothing is renewed", Method{SessionTTL: ttl}, ttl, ttl},
+		{"a maximum is for renewals only", Method{SessionTTL: ttl, SessionMaxTTL: time.Hour}, ttl, time.Hour},
+		{"a maximum below the life changes nothing", Method{SessionTTL: ttl, SessionMaxTTL: time.Minute}, ttl, ttl},
+		{"neither goes beyond the method's end", Method{SessionTTL: ttl, SessionMaxTTL: time.Hour, Expires: now.Add(time.Minute)}, time.Minute, time.Minute},
+		{"the end may lie between them", Method{SessionTTL: ttl, SessionMaxTTL: time.Hour, Expires: now.Add(2 * ttl)}, ttl, 2 * ttl},
+		{"afterwards there is no life", Method{SessionTTL: ttl, SessionMaxTTL: time.Hour, Expires: now.Add(-1)}, -1, -1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if got := tt.method.SessionLife(now); got != tt.life {
+				t.Errorf("a session lives %s, want %s", got, tt.life)
+			}
+			if got := tt.method.RenewableLife(now); got != tt.renewable {
+				t.Errorf("a renewed one lives %s, want %s", got, tt.renewable)
+			}
+		})
+	}
+}

@@ -46,6 +46,9 @@ type AuthMethod struct {
 	// AccessExpires is when the method stops letting anybody in; zero is never.
 	AccessExpires time.Time
 	SessionTTL    time.Duration
+	// SessionMaxTTL is how long a session can be kept by renewing it; zero, or at
+	// most SessionTTL, means that it can't.
+	SessionMaxTTL time.Duration
 	// SigningKeyFile holds the PEM private key of the method's sessions. Empty
 	// means that the gateway generates a key and keeps it.
 	SigningKeyFile string

@@ -29,6 +29,7 @@ authMethods:
   accessID: p-abcdefghij12km
   accessExpires: "2030-01-01T00:00:00Z"
   sessionTTL: 20m
+  sessionMaxTTL: 1h
   signingKeyFile: /etc/gatepass/key.pem
   boundIPs: [10.0.0.0/8, 192.0.2.7, "2001:db8::/32"]
   kubernetes:
@@ -62,7 +63,7 @@ func TestParse(t *testing.T) {
 		Issuer: "https://gatepass-gateway.gatepass-system.svc:8000",
 		AuthMethods: []AuthMethod{{
 			Name: "my-k8s-auth-method", AccessID: "p-abcdefghij12km",
-			AccessExpires: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), SessionTTL: 20 * time.Minute,
+			AccessExpires: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), SessionTTL: 20 * time.Minute, SessionMaxTTL: time.Hour,
 			SigningKeyFile: "/etc/gatepass/key.pem",
 			BoundIPs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"),
 				netip.MustParsePrefix("2001:db8::/32")},
@@ -154,6 +155,7 @@ func TestParseMistakes(t *testing.T) {
 		{"an expiry that is a date", method("  accessExpires: \"2030-01-01\""), "authMethods[0].accessExpires: Invalid"},
 		{"a session that lives too short", method("  sessionTTL: 1s"), "authMethods[0].sessionTTL: Invalid"},
 		{"a session that lives too long", method("  sessionTTL: 25h"), "authMethods[0].sessionTTL: Invalid"},
+		{"a renewed session that lives too long", method("  sessionMaxTTL: 25h"), "authMethods[0].sessionMaxTTL: Invalid"},
 		{"a session's life without a unit", method("  sessionTTL: \"900\""), "authMethods[0].sessionTTL: Invalid"},
 		{"a relative key file", method("  signingKeyFile: key.pem"), "authMethods[0].signingKeyFile: Invalid"},
 		{"an address that is none", method("  boundIPs: [10.0.0.0/8, 10.0.0.0/33]"), "authMethods[0].boundIPs[1]: Invalid"},

@@ -31,6 +31,7 @@ type (
 		AccessID       string      `json:"accessID"`
 		AccessExpires  string      `json:"accessExpires"`
 		SessionTTL     string      `json:"sessionTTL"`
+		SessionMaxTTL  string      `json:"sessionMaxTTL"`
 		SigningKeyFile string      `json:"signingKeyFile"`
 		BoundIPs       []string    `json:"boundIPs"`
 		Kubernetes     *rulesEntry `json:"kubernetes"`

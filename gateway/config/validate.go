@@ -64,12 +64,18 @@ func (e *methodEntry) validate(path *field.Path) (AuthMethod, field.ErrorList) {
 		}
 		m.AccessExpires = t
 	}
-	if e.SessionTTL != "" {
-		d, err := time.ParseDuration(e.SessionTTL)
-		if err != nil || d < MinSessionTTL || d > MaxSessionTTL {
-			errs = append(errs, field.Invalid(path.Child("sessionTTL"), e.SessionTTL, fmt.Sprintf("must be a duration from %s to %s, for example 15m", MinSessionTTL, MaxSessionTTL)))
+	for _, life := range []struct {
+		name, value string
+		set         *time.Duration
+	}{{"sessionTTL", e.SessionTTL, &m.SessionTTL}, {"sessionMaxTTL", e.SessionMaxTTL, &m.SessionMaxTTL}} {
+		if life.value == "" {
+			continue
 		}
-		m.SessionTTL = d
+		d, err := time.ParseDuration(life.value)
+		if err != nil || d < MinSessionTTL || d > MaxSessionTTL {
+			errs = append(errs, field.Invalid(path.Child(life.name), life.value, fmt.Sprintf("must be a duration from %s to %s, for example 15m", MinSessionTTL, MaxSessionTTL)))
+		}
+		*life.set = d
 	}
 	errs = append(errs, checkFile(path.Child("signingKeyFile"), e.SigningKeyFile)...)
 	errs = append(errs, notEmpty(path.Child("boundIPs"), e.BoundIPs)...)

@@ -141,7 +141,7 @@ func NewKeyring(issuer string, methods map[string]*Key, retired ...Retired) (*Ke
 		ResponseTypes: []string{"id_token"},
 		SubjectTypes:  []string{"public"},
 		Algorithms:    slices.Sorted(maps.Keys(algorithms)),
-		Claims:        []string{"iss", "sub", "aud", "exp", "iat", "jti", "access_id", "sub_claims"},
+		Claims:        []string{"iss", "sub", "aud", "exp", "iat", "jti", "lease", "access_id", "sub_claims"},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("write the discovery document: %w", err)

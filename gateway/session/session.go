@@ -44,6 +44,10 @@ type Claims struct {
 	IssuedAt int64 `json:"iat"`
 	// ID is unique; the audit log names sessions by it.
 	ID string `json:"jti"`
+	// Lease, in seconds since 1970 and before Expiry, is when the session ends
+	// unless it was renewed; zero means that there is nothing to renew. Who verifies
+	// sessions without asking a gateway goes by Expiry.
+	Lease int64 `json:"lease,omitzero"`
 	// AccessID is the auth method's.
 	AccessID string `json:"access_id"`
 	// SubClaims are what role rules look at.
@@ -60,7 +64,10 @@ type Grant struct {
 	SubClaims map[string][]string
 	// TTL is the session's life, from Now on, in whole seconds.
 	TTL time.Duration
-	Now time.Time
+	// Lease, if set, is less than TTL: how long the session lasts if it is not
+	// renewed.
+	Lease time.Duration
+	Now   time.Time
 }
 
 // Sign makes a session under the key of the grant's auth method.
@@ -82,6 +89,9 @@ func (r *Keyring) Sign(g Grant) (string, *Claims, error) {
 		ID:        base64.RawURLEncoding.EncodeToString(id),
 		AccessID:  g.AccessID,
 		SubClaims: g.SubClaims,
+	}
+	if g.Lease > 0 && g.Lease < g.TTL {
+		claims.Lease = g.Now.Add(g.Lease).Unix()
 	}
 	payload, err := json.Marshal(claims, json.Deterministic(true))
 	if err != nil {

@@ -113,6 +113,19 @@ func TestSignAndVerify(t *testing.T) {
 			seen[claims.ID] = true
 		}
 	})
+	t.Run("a lease is in the session only if it is shorter than its life", func(t *testing.T) {
+		t.Parallel()
+		for lease, want := range map[time.Duration]int64{
+			0: 0, time.Minute: now.Add(time.Minute).Unix(), 15 * time.Minute: 0, time.Hour: 0, -time.Minute: 0,
+		} {
+			g := grant("p-ec")
+			g.Lease = lease
+			claims, err := ring.Verify(sign(t, ring, g), now)
+			if err != nil || claims.Lease != want || claims.Expiry != now.Add(15*time.Minute).Unix() {
+				t.Errorf("a lease of %s is %+v, %v", lease, claims, err)
+			}
+		}
+	})
 	t.Run("an access id without a key signs nothing", func(t *testing.T) {
 		t.Parallel()
 		if _, _, err := ring.Sign(grant("p-other")); err == nil {

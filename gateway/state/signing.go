@@ -93,7 +93,7 @@ func (s *Store) sign(ctx context.Context, next, old *snapshot) error {
 	}
 	for id, key := range was.current {
 		if replaced, ok := current[id]; ok && replaced.ID() != key.ID() {
-			retired = append(retired, session.Retired{AccessID: id, Key: key, Until: now.Add(old.methods[id].SessionTTL)})
+			retired = append(retired, session.Retired{AccessID: id, Key: key, Until: now.Add(old.methods[id].RenewableLife(now))})
 		}
 	}
 	sessions, err := session.NewKeyring(next.config.Issuer, current, retired...)

@@ -137,6 +137,7 @@ func (s *Store) build(ctx context.Context, cfg *config.Config) (*snapshot, error
 			AccessID:        m.AccessID,
 			Expires:         m.AccessExpires,
 			SessionTTL:      m.SessionTTL,
+			SessionMaxTTL:   m.SessionMaxTTL,
 			BoundIPs:        m.BoundIPs,
 			Audience:        m.Kubernetes.Audience,
 			Namespaces:      m.Kubernetes.BoundNamespaces,
