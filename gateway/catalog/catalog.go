@@ -107,6 +107,11 @@ type Accessor interface {
 	Settings(ctx context.Context) (Settings, error)
 	UpdateSettings(ctx context.Context, s Settings) error
 
+	// RenewSession lets the caller's own session, which has a lease, live until then,
+	// on every gateway; expires is the session's own end, after which the record of
+	// it is of no use. The View tells when a session's lease ends: the later one of
+	// its first lease (session.Claims.Lease) and what it was renewed until.
+	RenewSession(ctx context.Context, until, expires time.Time) error
 	// RevokeSession ends the caller's own session. RevokeIdentity ends all sessions
 	// of a subject under an auth method, RevokeMethod all of an auth method; both
 	// take the capability update on the method.

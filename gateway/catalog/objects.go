@@ -17,6 +17,13 @@ type Method struct {
 	Expires time.Time
 	// SessionTTL is the life of a session; zero means the account's default.
 	SessionTTL time.Duration
+	// SessionMaxTTL, if longer than SessionTTL, is how long a session that was made
+	// by Vault's protocol can be kept by renewing it. See session.Claims.Lease.
+	SessionMaxTTL time.Duration
+	// AuthConfigs are names of Kubernetes auth configs that identities of TypeK8s
+	// may come through, besides those that belong to the method: the roles of a
+	// Vault auth mount share one.
+	AuthConfigs []string
 	// BoundIPs are prefixes of client addresses that may log in; empty is all.
 	// GatewayBoundIPs are kept and returned, for clients that compare what they wrote.
 	BoundIPs        []string
@@ -52,8 +59,11 @@ const (
 // which auth method, and as whom the gateway asks it. Secrets are never
 // returned: they are empty in what is read.
 type AuthConfig struct {
-	ID       string
-	Name     string
+	ID   string
+	Name string
+	// AccessID is of the auth method that the config belongs to. Empty means that
+	// it belongs to none: it lets in identities of the methods that name it in
+	// AuthConfigs, and its own name stands for the method's in auth-method-rules.
 	AccessID string
 	// SigningKey is the PEM of the auth method's private key, with which sessions
 	// by this config are signed. Empty means the key that the gateway keeps.
