@@ -33,6 +33,10 @@ func (s *Sealer) poll(before string) (failure string) {
 	defer clear(content)
 	digest := sha256.Sum256(content)
 	if err == nil && digest == s.digest {
+		if before != "" {
+			s.Logger.Info("the key file is as it was when it could be used", "file", s.File)
+			s.tell(nil)
+		}
 		return ""
 	}
 	var keys *keyring

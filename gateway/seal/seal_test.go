@@ -217,8 +217,10 @@ func TestFollow(t *testing.T) {
 		}
 		expect("k2", 3, true)
 		opens(t, s, "sealed/a", sealed, "value", nil)
+		write(t, s.File, line("k1", "1999-01-01T00:00:00Z", 1), line("k2", "1999-06-01T00:00:00Z", 2))
+		expect("k2", 4, false)
 		write(t, s.File, line("k3", "1999-01-01T00:00:00Z", 3))
-		expect("k3", 4, false)
+		expect("k3", 5, false)
 		opens(t, s, "sealed/a", sealed, "", ErrMissingKey)
 		cancel()
 		if err := <-done; err != nil {
