@@ -11,8 +11,14 @@ import (
 	"github.com/gatepass/gatepass/gateway/store"
 )
 
-// snapshotPage is how many items are read at once. At most it is 16 MiB.
-const snapshotPage = 256
+// A snapshot is read in pages. etcd walks over all that is behind a page to count
+// it, so few large pages are fast: while they turn out small in bytes, they get
+// longer.
+const (
+	minSnapshotPage = 256
+	maxSnapshotPage = 2048
+	smallPage       = 1 << 20
+)
 
 func (s *Store) item(kv *mvccpb.KeyValue) store.Item {
 	return store.Item{Key: strings.TrimPrefix(string(kv.Key), s.prefix), Value: kv.Value, Revision: kv.ModRevision}
@@ -54,7 +60,7 @@ func (s *Store) Snapshot(ctx context.Context, prefix string, visit func(store.It
 	if err := store.CheckPrefix(prefix); err != nil {
 		return 0, err
 	}
-	q := store.Query{Prefix: prefix, Limit: snapshotPage}
+	q := store.Query{Prefix: prefix, Limit: minSnapshotPage}
 	for revision := int64(0); ; {
 		items, more, now, err := s.page(ctx, q, revision)
 		if err != nil {
@@ -63,13 +69,18 @@ func (s *Store) Snapshot(ctx context.Context, prefix string, visit func(store.It
 		if revision == 0 {
 			revision = now
 		}
+		size := 0
 		for _, item := range items {
+			size += len(item.Value)
 			if err := visit(item); err != nil {
 				return 0, err
 			}
 		}
 		if !more {
 			return revision, nil
+		}
+		if q.Limit = minSnapshotPage; size < smallPage {
+			q.Limit = min(2*len(items), maxSnapshotPage)
 		}
 		q.After = items[len(items)-1].Key
 	}
