@@ -115,8 +115,8 @@ type Store interface {
 
 	// Commit does all operations or none, and then returns the revision that the
 	// store has by them. The answer means that they last: a crash right after it
-	// loses nothing. A commit that changes nothing leaves the revision. No key may
-	// occur twice.
+	// loses nothing. A commit that changes nothing gives no new revision, and
+	// returns the present one. No key may occur twice.
 	Commit(ctx context.Context, ops ...Op) (revision int64, err error)
 
 	// Watch yields what is committed under a prefix after a revision: every

@@ -24,16 +24,19 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestContract(t *testing.T) {
 	t.Parallel()
-	storetest.Run(t, storetest.Options{
-		Open: func(t *testing.T) store.Store { return mustOpen(t, t.TempDir()) },
-		Compact: func(t *testing.T, s store.Store, _ int64) {
-			value := bytes.Repeat([]byte("x"), store.MaxValue)
-			for i := range 2 * maxEventsBytes / len(value) {
-				if _, err := s.Commit(t.Context(), store.Put(fmt.Sprintf("fill/%d", i%10), value)); err != nil {
-					t.Fatal(err)
-				}
+	storetest.Run(t, func(t *testing.T) store.Store { return mustOpen(t, t.TempDir()) })
+}
+
+func TestContractOfCompaction(t *testing.T) {
+	t.Parallel()
+	open := func(t *testing.T) store.Store { return mustOpen(t, t.TempDir()) }
+	storetest.RunCompaction(t, open, func(t *testing.T, s store.Store, _ int64) {
+		value := bytes.Repeat([]byte("x"), store.MaxValue)
+		for i := range 2 * maxEventsBytes / len(value) {
+			if _, err := s.Commit(t.Context(), store.Put(fmt.Sprintf("fill/%d", i%10), value)); err != nil {
+				t.Fatal(err)
 			}
-		},
+		}
 	})
 }
 

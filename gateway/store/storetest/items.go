@@ -182,11 +182,12 @@ func lists() []row {
 				}
 			}
 		}},
-		{"the revision of a snapshot is that of the last commit", func(t *testing.T, f *fixture) {
-			f.put("a")
-			last := f.commit(store.Put("b", nil))
-			if _, revision := f.snapshot("a"); revision != last {
-				t.Errorf("revision %d, want %d", revision, last)
+		{"a snapshot has a revision, and what is committed later is not in it", func(t *testing.T, f *fixture) {
+			last := f.commit(store.Put("a", []byte("1")))
+			content, revision := f.snapshot("")
+			next := f.commit(store.Put("a", []byte("2")))
+			if content["a"] != "1" || revision < last || revision >= next {
+				t.Errorf("a is %q at revision %d; it was written at %d and %d", content["a"], revision, last, next)
 			}
 		}},
 		{"a snapshot ends with the first error of its visitor", func(t *testing.T, f *fixture) {

@@ -15,37 +15,24 @@ import (
 // patience is how long a test waits for what is due to happen at once.
 const patience = 30 * time.Second
 
-// Options describe the implementation.
-type Options struct {
-	// Open returns an empty store. Run closes it.
-	Open func(t *testing.T) store.Store
-	// Compact makes the store forget the changes up to a revision.
-	Compact func(t *testing.T, s store.Store, revision int64)
+// Run runs the suite, each test on an empty store of its own, which it closes.
+// Stores may share what counts revisions.
+func Run(t *testing.T, open func(*testing.T) store.Store) {
+	t.Helper()
+	for _, tt := range slices.Concat(items(), endings(), bounds(), lists(), commits(), races(), watches(), watchEndings(), backups(open)) {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			tt.test(t, newFixture(t, open(t)))
+		})
+	}
 }
 
-// Run runs the whole suite, each test on a store of its own.
-func Run(t *testing.T, o Options) {
-	for _, group := range []struct {
-		name  string
-		tests []row
-	}{
-		{"items", slices.Concat(items(), endings())},
-		{"bounds", bounds()},
-		{"lists", lists()},
-		{"commits", slices.Concat(commits(), races())},
-		{"watches", slices.Concat(watches(), watchEndings())},
-		{"compaction", compaction(o.Compact)},
-		{"backups", backups(o.Open)},
-	} {
-		t.Run(group.name, func(t *testing.T) {
-			t.Parallel()
-			for _, tt := range group.tests {
-				t.Run(tt.name, func(t *testing.T) {
-					t.Parallel()
-					tt.test(t, newFixture(t, o.Open(t)))
-				})
-			}
-		})
+// RunCompaction runs the tests for which a store has to forget the changes up to
+// a revision. Those whose store shares its revisions would be disturbed by them.
+func RunCompaction(t *testing.T, open func(*testing.T) store.Store, compact func(t *testing.T, s store.Store, revision int64)) {
+	t.Helper()
+	for _, tt := range compaction(compact) {
+		t.Run(tt.name, func(t *testing.T) { tt.test(t, newFixture(t, open(t))) })
 	}
 }
 
