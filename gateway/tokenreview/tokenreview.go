@@ -1,0 +1,174 @@
+// Package tokenreview answers TokenReviews about sessions, so that a Kubernetes
+// API server can let those who have one in: it is a webhook token authenticator
+// (kube-apiserver --authentication-token-webhook-config-file).
+package tokenreview
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/gatepass/gatepass/gateway/session"
+)
+
+// Prefix begins every user name and group that the authenticator gives. Without
+// it a session of a pod would have all rights of the pod's service account, in
+// whichever cluster asks; administrators bind roles to the names with prefix.
+const Prefix = "gatepass:"
+
+// Keys of the extra attributes begin with this domain, as Kubernetes' own do.
+const extraDomain = "gatepass.dev/"
+
+const (
+	apiVersion = "authentication.k8s.io/v1"
+	kind       = "TokenReview"
+	// maxBody has room for a session of the largest size and what is around it.
+	maxBody = 2 * session.MaxLength
+)
+
+// Sessions verifies a session: its signature, its life, and that nobody revoked
+// it. The errors' texts are for callers.
+type Sessions interface {
+	Authenticate(token string) (*session.Claims, error)
+}
+
+// Options configure a Handler.
+type Options struct {
+	// Sessions returns what verifies, or nil as long as there is nothing.
+	Sessions func() Sessions
+	Logger   *slog.Logger
+}
+
+// Handler answers TokenReviews.
+type Handler struct {
+	sessions func() Sessions
+	log      *slog.Logger
+}
+
+// New makes a handler.
+func New(o Options) (*Handler, error) {
+	if o.Sessions == nil || o.Logger == nil {
+		return nil, errors.New("tokenreview: Sessions and Logger must be set")
+	}
+	return &Handler{sessions: o.Sessions, log: o.Logger}, nil
+}
+
+// review has the parts of a TokenReview that an authenticator reads and writes
+// (k8s.io/api/authentication/v1). It is written down here because the types of
+// that module know no bound, and the answer must not repeat the token.
+type review struct {
+	APIVersion string `json:"apiVersion"`
+	Kind       string `json:"kind"`
+	Spec       struct {
+		Token     string   `json:"token,omitempty"`
+		Audiences []string `json:"audiences,omitempty"`
+	} `json:"spec,omitzero"`
+	Status status `json:"status"`
+}
+
+type status struct {
+	Authenticated bool     `json:"authenticated"`
+	User          *user    `json:"user,omitempty"`
+	Audiences     []string `json:"audiences,omitempty"`
+	Error         string   `json:"error,omitempty"`
+}
+
+type user struct {
+	Username string              `json:"username"`
+	UID      string              `json:"uid,omitempty"`
+	Groups   []string            `json:"groups"`
+	Extra    map[string][]string `json:"extra,omitempty"`
+}
+
+// ServeHTTP implements http.Handler. A session that is not valid is an answer,
+// with status 200, as the API server expects.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		refuse(w, http.StatusMethodNotAllowed, "use POST")
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body can't be read, or has more than %d bytes", maxBody))
+		return
+	}
+	var asked review
+	if err := json.Unmarshal(body, &asked); err != nil || asked.APIVersion != apiVersion || asked.Kind != kind {
+		refuse(w, http.StatusBadRequest, "the body is not a "+kind+" of "+apiVersion)
+		return
+	}
+	sessions := h.sessions()
+	if sessions == nil {
+		w.Header().Set("Retry-After", "5")
+		refuse(w, http.StatusServiceUnavailable, "the gateway has no valid configuration yet")
+		return
+	}
+	answer := review{APIVersion: apiVersion, Kind: kind, Status: judge(sessions, asked.Spec.Token, asked.Spec.Audiences)}
+	text, err := json.Marshal(answer, json.Deterministic(true))
+	if err != nil {
+		h.log.ErrorContext(r.Context(), "a token review could not be written", "error", err)
+		refuse(w, http.StatusInternalServerError, "internal error")
+		return
+	}
+	write(w, http.StatusOK, text)
+}
+
+func judge(sessions Sessions, token string, audiences []string) status {
+	claims, err := sessions.Authenticate(token)
+	if err != nil {
+		return status{Error: err.Error()}
+	}
+	s := status{Authenticated: true, User: &user{
+		Username: Prefix + claims.Subject,
+		UID:      first(claims.SubClaims["service_account_uid"]),
+		Groups:   []string{Prefix + "sessions", Prefix + "access-id:" + claims.AccessID},
+		Extra:    map[string][]string{extraDomain + "session-id": {claims.ID}, extraDomain + "access-id": {claims.AccessID}},
+	}}
+	for _, name := range []string{"namespace", "service_account_name", "pod_name", "pod_uid", "config_name"} {
+		if values := claims.SubClaims[name]; len(values) > 0 {
+			s.User.Extra[extraDomain+dashes(name)] = values
+		}
+	}
+	if namespace := first(claims.SubClaims["namespace"]); namespace != "" {
+		s.User.Groups = append(s.User.Groups, Prefix+"namespace:"+namespace)
+	}
+	// A session is for its auth method. Who asks for that audience is told so; an
+	// empty answer means the API server's own audience (TokenReviewStatus).
+	if slices.Contains(audiences, claims.AccessID) {
+		s.Audiences = []string{claims.AccessID}
+	}
+	return s
+}
+
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// dashes writes a claim's name as keys of extra attributes are written.
+func dashes(name string) string { return strings.ReplaceAll(name, "_", "-") }
+
+func refuse(w http.ResponseWriter, status int, text string) {
+	body, err := json.Marshal(map[string]string{"error": text})
+	if err != nil {
+		body = []byte(`{"error":"internal error"}`)
+	}
+	write(w, status, body)
+}
+
+func write(w http.ResponseWriter, status int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the caller is gone: nobody is left to tell
+}

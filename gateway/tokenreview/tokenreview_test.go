@@ -1,0 +1,126 @@
+package tokenreview
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/gatepass/gatepass/gateway/session"
+)
+
+// sessions knows one session.
+type sessions struct{ claims session.Claims }
+
+func (s sessions) Authenticate(token string) (*session.Claims, error) {
+	if token != "good" {
+		return nil, errors.New("the session has expired")
+	}
+	return &s.claims, nil
+}
+
+func pod() sessions {
+	return sessions{session.Claims{
+		Subject: "system:serviceaccount:shop:web", AccessID: "p-abcdefghij12km", ID: "id1",
+		SubClaims: map[string][]string{
+			"namespace": {"shop"}, "service_account_name": {"web"}, "service_account_uid": {"u1"}, "pod_name": {"web-1"}, "pod_uid": {"u2"},
+		},
+	}}
+}
+
+const question = `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":"TOKEN"AUDIENCES}}`
+
+func ask(token, audiences string) string {
+	if audiences != "" {
+		audiences = `,"audiences":[` + audiences + `]`
+	}
+	return strings.NewReplacer("TOKEN", token, "AUDIENCES", audiences).Replace(question)
+}
+
+func TestReviews(t *testing.T) {
+	t.Parallel()
+	const who = `"user":{"username":"gatepass:system:serviceaccount:shop:web","uid":"u1",` +
+		`"groups":["gatepass:sessions","gatepass:access-id:p-abcdefghij12km","gatepass:namespace:shop"],` +
+		`"extra":{"gatepass.dev/access-id":["p-abcdefghij12km"],"gatepass.dev/namespace":["shop"],"gatepass.dev/pod-name":["web-1"],` +
+		`"gatepass.dev/pod-uid":["u2"],"gatepass.dev/service-account-name":["web"],"gatepass.dev/session-id":["id1"]}}`
+	for _, row := range []struct {
+		name, body string
+		status     int
+		want       string
+	}{
+		{"a session is a user with our prefix", ask("good", ""), 200, `"status":{"authenticated":true,` + who + `}`},
+		{"an audience that is not the session's is not confirmed", ask("good", `"https://kubernetes.default.svc"`), 200, `"status":{"authenticated":true,` + who + `}`},
+		{"an audience that is the session's is confirmed", ask("good", `"other","p-abcdefghij12km"`), 200, `"audiences":["p-abcdefghij12km"]`},
+		{"what is no session is not authenticated, and why", ask("bad", ""), 200, `"status":{"authenticated":false,"error":"the session has expired"}`},
+		{"an empty token is not authenticated", ask("", ""), 200, `"authenticated":false`},
+		{"another version is refused", strings.Replace(ask("good", ""), "/v1", "/v1beta1", 1), 400, "is not a TokenReview of authentication.k8s.io/v1"},
+		{"another kind is refused", strings.Replace(ask("good", ""), "TokenReview", "Pod", 1), 400, "is not a TokenReview"},
+		{"a field of the wrong type is refused", strings.Replace(ask("good", ""), `"good"`, "1", 1), 400, "is not a TokenReview"},
+		{"no JSON is refused", "token", 400, "is not a TokenReview"},
+		{"a body without end is refused", strings.Repeat(" ", maxBody+1), 413, "more than"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			h, err := New(Options{Sessions: func() Sessions { return pod() }, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := httptest.NewRecorder()
+			h.ServeHTTP(got, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/k8s/token-review", strings.NewReader(row.body)))
+			text := got.Body.String()
+			if got.Code != row.status || !strings.Contains(text, row.want) {
+				t.Errorf("%d %s, want %d and %s", got.Code, text, row.status, row.want)
+			}
+			if strings.Contains(text, `"token"`) {
+				t.Error("the answer repeats the token")
+			}
+		})
+	}
+}
+
+func TestWithoutAConfigurationTheCallerShallComeAgain(t *testing.T) {
+	t.Parallel()
+	h, err := New(Options{Sessions: func() Sessions { return nil }, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := httptest.NewRecorder()
+	h.ServeHTTP(got, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(ask("good", ""))))
+	if got.Code != http.StatusServiceUnavailable || got.Header().Get("Retry-After") == "" {
+		t.Errorf("%d, Retry-After %q", got.Code, got.Header().Get("Retry-After"))
+	}
+}
+
+func TestOnlyPostIsTaken(t *testing.T) {
+	t.Parallel()
+	h, err := New(Options{Sessions: func() Sessions { return pod() }, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := httptest.NewRecorder()
+	h.ServeHTTP(got, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody))
+	if got.Code != http.StatusMethodNotAllowed || got.Header().Get("Allow") != http.MethodPost {
+		t.Errorf("%d, Allow %q", got.Code, got.Header().Get("Allow"))
+	}
+}
+
+func FuzzReview(f *testing.F) {
+	f.Add([]byte(ask("good", `"a"`)))
+	f.Add([]byte(ask("bad", "")))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		h, err := New(Options{Sessions: func() Sessions { return pod() }, Logger: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := httptest.NewRecorder()
+		h.ServeHTTP(got, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(string(body))))
+		if got.Code == http.StatusInternalServerError {
+			t.Error("a body caused an internal error")
+		}
+		if strings.Contains(got.Body.String(), `"authenticated":true`) && !strings.Contains(string(body), "o") {
+			t.Error("authenticated without the token")
+		}
+	})
+}
