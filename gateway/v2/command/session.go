@@ -1,0 +1,91 @@
+package command
+
+import (
+	"context"
+
+	"github.com/gatepass/gatepass/gateway/access"
+	v2 "github.com/gatepass/gatepass/gateway/v2"
+)
+
+// describeSubClaims tells what role rules will look at.
+func describeSubClaims(_ context.Context, by *Session, _ *v2.DescribeSubClaims) (any, error) {
+	return v2.SubClaims{SubClaims: by.SubClaims}, nil
+}
+
+func describePermissions(ctx context.Context, by *Session, r *v2.DescribePermissions) (any, error) {
+	if err := required("path", r.Path); err != nil {
+		return nil, err
+	}
+	of := access.RuleType(r.Type)
+	switch r.Type {
+	case "", "item":
+		of = access.ItemRule
+	case "role":
+		of = access.RoleRule
+	case "am":
+		of = access.AuthMethodRule
+	}
+	capabilities, err := by.Permissions(ctx, of, r.Path)
+	if err != nil {
+		return nil, err
+	}
+	return v2.Permissions{ClientPermissions: tellCapabilities(capabilities)}, nil
+}
+
+func revokeCreds(ctx context.Context, by *Session, _ *v2.RevokeCreds) (any, error) {
+	if err := by.RevokeSession(ctx, by.Expires); err != nil {
+		return nil, err
+	}
+	return v2.Nothing{}, nil
+}
+
+func revokeIdentity(ctx context.Context, by *Session, r *v2.RevokeIdentitySessions) (any, error) {
+	if err := required("name", r.Name); err != nil {
+		return nil, err
+	}
+	if err := required("subject", r.Subject); err != nil {
+		return nil, err
+	}
+	if err := by.RevokeIdentity(ctx, r.Name, r.Subject); err != nil {
+		return nil, err
+	}
+	return v2.Nothing{}, nil
+}
+
+func revokeMethod(ctx context.Context, by *Session, r *v2.RevokeAuthMethodSessions) (any, error) {
+	if err := required("name", r.Name); err != nil {
+		return nil, err
+	}
+	if err := by.RevokeMethod(ctx, r.Name); err != nil {
+		return nil, err
+	}
+	return v2.Nothing{}, nil
+}
+
+func getSettings(ctx context.Context, by *Session, _ *v2.GetAccountSettings) (any, error) {
+	s, err := by.Settings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return v2.AccountSettings{SystemAccessCreds: v2.SystemAccessCreds{
+		JWTTTLDefault: inMinutes(s.SessionTTL),
+		JWTTTLMinimum: 1,
+		JWTTTLMaximum: 24 * 60,
+	}}, nil
+}
+
+func updateSettings(ctx context.Context, by *Session, r *v2.UpdateAccountSettings) (any, error) {
+	s, err := by.Settings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if !r.JWTTTLDefault.IsZero() {
+		if s.SessionTTL, err = minutes("jwt-ttl-default", r.JWTTTLDefault.Or(0)); err != nil {
+			return nil, err
+		}
+	}
+	if err := by.UpdateSettings(ctx, s); err != nil {
+		return nil, err
+	}
+	return v2.Updated{Updated: true}, nil
+}
