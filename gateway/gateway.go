@@ -24,8 +24,20 @@ type State interface {
 	AuthConfig(name string) (*AuthConfig, bool)
 	// AuthMethod finds an auth method by access id.
 	AuthMethod(accessID string) (*authmethod.Method, bool)
-	// Sessions signs and verifies.
+	// Sessions signs, and publishes the keys.
 	Sessions() *session.Keyring
+	// Authenticate returns the claims of a session that is valid now: signed by
+	// the gateway, not ended, not revoked. It asks nobody. The error is one of
+	// package session's, whose texts are for callers.
+	Authenticate(token string) (*session.Claims, error)
+	// VerifyAccessKey says whether an access key is the one of an access id, whose
+	// AuthMethod says what else it takes to log in. It takes the same time
+	// whichever is wrong.
+	VerifyAccessKey(accessID, accessKey string) bool
+	// IssueTime is the time to sign a new session with (session.Grant.Now): now,
+	// or a moment later if sessions of this subject were revoked just now, so that
+	// the new one is not taken for one of those.
+	IssueTime(accessID, subject string, now time.Time) time.Time
 }
 
 // AuthConfig is a Kubernetes auth config: which API server judges the tokens

@@ -110,6 +110,8 @@ var (
 	ErrUnknown   = errors.New("the token was not issued by this gateway")
 	ErrExpired   = errors.New("the session has expired")
 	ErrFuture    = errors.New("the session was issued in the future; compare the clocks")
+	// ErrRevoked is not for Verify to find: what was revoked is not in the token.
+	ErrRevoked = errors.New("the session was revoked")
 )
 
 // Verify returns the claims of a session that is valid at now. The error is
