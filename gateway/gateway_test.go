@@ -66,6 +66,14 @@ func (s *fixedState) AuthMethod(id string) (*authmethod.Method, bool) {
 }
 func (s *fixedState) Sessions() *session.Keyring { return s.sessions }
 
+func (s *fixedState) Authenticate(token string) (*session.Claims, error) {
+	return s.sessions.Verify(token, time.Now())
+}
+
+func (s *fixedState) VerifyAccessKey(string, string) bool { return false }
+
+func (s *fixedState) IssueTime(_, _ string, now time.Time) time.Time { return now }
+
 func keyring(t testing.TB) *session.Keyring {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
