@@ -1,0 +1,198 @@
+package vault
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/gatepass/gatepass/gateway/catalog"
+)
+
+// Bounds of request bodies, in bytes.
+const (
+	// maxBody has room for a service-account token, and for an auth config's CA.
+	maxBody = 64 << 10
+	// maxWriteBody has room for the largest value that the catalog keeps, 64 KiB,
+	// with every character escaped by a backslash.
+	maxWriteBody = 160 << 10
+)
+
+// call is a request as an operation sees it.
+type call struct {
+	*http.Request
+	writer http.ResponseWriter
+
+	// mount and name are the parts of the path that name objects.
+	mount, name string
+	// token, session and as are set unless the endpoint is public.
+	token   string
+	session *Session
+	as      catalog.Accessor
+}
+
+// operation does what a request asks.
+type operation func(*call) (*answer, error)
+
+// endpoint is what a path has. Operations that it does not have are nil.
+type endpoint struct {
+	read, list, write, remove operation
+	// head says whether read also answers HEAD.
+	head bool
+	// public is for those who have no session.
+	public bool
+}
+
+// find tells what a path has, and puts its variable parts into the call.
+func (h *Handler) find(c *call, path string) (endpoint, bool) {
+	if rest, ok := strings.CutPrefix(path, "auth/"); ok {
+		return h.findAuth(c, rest)
+	}
+	switch path {
+	case "sys/health":
+		return endpoint{read: h.health, head: true, public: true}, true
+	case "sys/seal-status":
+		return endpoint{read: h.sealStatus, public: true}, true
+	case "sys/internal/ui/mounts":
+		return endpoint{read: h.mounts}, true
+	}
+	if rest, ok := strings.CutPrefix(path, "sys/internal/ui/mounts/"); ok {
+		c.name = rest
+		return endpoint{read: h.mountOf}, true
+	}
+	if rest, ok := strings.CutPrefix(path, h.options.Mount+"/"); ok {
+		return h.findItem(c, rest)
+	}
+	return endpoint{}, false
+}
+
+func (h *Handler) findAuth(c *call, path string) (endpoint, bool) {
+	switch path {
+	case "token/lookup-self":
+		return endpoint{read: h.lookupSelf}, true
+	case "token/renew-self":
+		return endpoint{write: h.renewSelf}, true
+	case "token/revoke-self":
+		return endpoint{write: h.revokeSelf}, true
+	}
+	var ok bool
+	// A mount may hold slashes, and so may a role: the first /role/ divides them.
+	if c.mount, c.name, ok = strings.Cut(path, "/role/"); ok && c.mount != "" && c.name != "" {
+		return endpoint{read: h.readRole, write: h.writeRole, remove: h.deleteRole}, true
+	}
+	for suffix, found := range map[string]endpoint{
+		"/login":  {write: h.login, public: true},
+		"/config": {read: h.readConfig, write: h.writeConfig, remove: h.deleteConfig},
+		"/role":   {list: h.listRoles},
+	} {
+		if c.mount, ok = strings.CutSuffix(strings.TrimSuffix(path, "/"), suffix); ok && c.mount != "" {
+			return found, true
+		}
+	}
+	return endpoint{}, false
+}
+
+func (h *Handler) findItem(c *call, path string) (endpoint, bool) {
+	var kind string
+	kind, c.name, _ = strings.Cut(path, "/")
+	switch kind {
+	case "data":
+		return endpoint{read: h.readItem, write: h.writeItem}, true
+	case "metadata":
+		return endpoint{read: h.readMetadata, list: h.listItems, remove: h.deleteItem}, true
+	case "delete", "undelete", "destroy", "config", "subkeys":
+		return endpoint{}, true
+	}
+	return endpoint{}, false
+}
+
+// operation chooses by the request's method. POST and PUT mean the same, and
+// so do LIST and a GET with list=true.
+func (e *endpoint) operation(c *call) (operation, error) {
+	var do operation
+	switch c.Method {
+	case http.MethodGet:
+		do = e.read
+		if listing, err := strconv.ParseBool(c.URL.Query().Get("list")); err == nil && listing {
+			do = e.list
+		}
+	case http.MethodHead:
+		if e.head {
+			do = e.read
+		}
+	case "LIST":
+		do = e.list
+	case http.MethodPost, http.MethodPut:
+		do = e.write
+	case http.MethodDelete:
+		do = e.remove
+	}
+	if do == nil {
+		return nil, unsupported()
+	}
+	return do, nil
+}
+
+// authenticate finds out who asks.
+func (h *Handler) authenticate(c *call) error {
+	c.token = strings.TrimSpace(c.Header.Get("X-Vault-Token"))
+	if scheme, credentials, ok := strings.Cut(c.Header.Get("Authorization"), " "); c.token == "" && ok && strings.EqualFold(scheme, "Bearer") {
+		c.token = strings.TrimSpace(credentials)
+	}
+	if c.token == "" {
+		return refuse(http.StatusForbidden, textDenied)
+	}
+	found, err := h.options.Session(c.token)
+	switch {
+	case errors.Is(err, ErrSealed):
+		return err
+	case err != nil:
+		// Clients look for both texts to tell a session that ended from a missing right.
+		return refuse(http.StatusForbidden, textDenied, textInvalidToken)
+	}
+	c.session = found
+	c.as = h.options.As(catalog.Caller{
+		AccessID:  found.Claims.AccessID,
+		SubClaims: found.Claims.SubClaims,
+		Subject:   found.Claims.Subject,
+		Session:   found.Claims.ID,
+		Client:    h.options.Client(c.Request),
+		Protocol:  "vault",
+	})
+	return nil
+}
+
+// decode reads the request's body, of limit bytes at most. Fields that v does
+// not have are ignored, and so is the content type, which Vault's own clients
+// don't send. A body that is empty sets nothing.
+func (c *call) decode(limit int64, v any) error {
+	var body bytes.Buffer
+	_, err := body.ReadFrom(http.MaxBytesReader(c.writer, c.Body, limit))
+	var maxBytes *http.MaxBytesError
+	switch {
+	case errors.As(err, &maxBytes):
+		return refuse(http.StatusRequestEntityTooLarge, "the request body has more than "+strconv.FormatInt(limit, 10)+" bytes")
+	case err != nil:
+		return refuse(http.StatusBadRequest, "the request body could not be read")
+	case body.Len() == 0:
+		return nil
+	}
+	return decode(body.Bytes(), v)
+}
+
+// decode reads JSON. Its errors name the field and don't quote the value, which
+// may be a secret.
+func decode(body []byte, v any) error {
+	err := json.Unmarshal(body, v)
+	var semantic *json.SemanticError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &semantic) && semantic.JSONPointer != "":
+		return refuse(http.StatusBadRequest, "failed to parse JSON input: field "+quote(string(semantic.JSONPointer))+" can't be what was sent")
+	}
+	return refuse(http.StatusBadRequest, "failed to parse JSON input: it is not a JSON object")
+}

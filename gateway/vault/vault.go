@@ -1,0 +1,127 @@
+// Package vault serves Vault's protocol over the gateway's own objects, so that
+// clients of Vault's Kubernetes auth method and of its second key-value engine
+// work against the gateway unchanged.
+//
+// A Vault auth mount is a Kubernetes auth config, a Vault role is an auth method
+// that may be logged in to through it, a Vault policy is one of the gateway's
+// roles, and a Vault token is a session. docs/vault.md tells the mapping in full.
+package vault
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/gatepass/gatepass/gateway/authmethod"
+	"github.com/gatepass/gatepass/gateway/catalog"
+	"github.com/gatepass/gatepass/gateway/session"
+)
+
+// Prefix is the path that everything is under.
+const Prefix = "/v1/"
+
+// DefaultMount is where the items are, as a key-value engine of version 2.
+const DefaultMount = "secret"
+
+// ErrSealed means that the gateway has nothing yet to answer from.
+var ErrSealed = errors.New("the gateway has no valid configuration yet")
+
+// Options configure a Handler.
+type Options struct {
+	// Login lets in whom the credentials belong to, and records it.
+	Login func(*http.Request, Credentials) Outcome
+	// Session verifies a session token, in memory. The error is ErrSealed, or says
+	// why the token is not valid.
+	Session func(token string) (*Session, error)
+	// As does what a caller asks.
+	As func(catalog.Caller) catalog.Accessor
+	// Client is the address of a request's connection, for the audit log.
+	Client func(*http.Request) string
+	// Ready says why the gateway should not get requests; nil if it should.
+	Ready func() error
+	// Mount is DefaultMount if it is empty.
+	Mount string
+	// Version is the gateway's, which clients show and compare.
+	Version string
+	Logger  *slog.Logger
+}
+
+// Credentials are those of a login.
+type Credentials struct {
+	// Mount names a Kubernetes auth config, Role an auth method.
+	Mount, Role string
+	// Token is the service account's.
+	Token string
+}
+
+// Session is a session that is valid.
+type Session struct {
+	Claims *session.Claims
+	// Ends is when it ends unless it is renewed.
+	Ends time.Time
+	// Method is whose session it is.
+	Method *authmethod.Method
+}
+
+// Handler is Vault's API as an http.Handler.
+type Handler struct {
+	options Options
+}
+
+// New makes a handler.
+func New(o Options) (*Handler, error) {
+	if o.Login == nil || o.Session == nil || o.As == nil || o.Client == nil || o.Ready == nil || o.Logger == nil {
+		return nil, errors.New("vault: Login, Session, As, Client, Ready and Logger must be set")
+	}
+	if o.Mount == "" {
+		o.Mount = DefaultMount
+	}
+	return &Handler{options: o}, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &call{Request: r, writer: w}
+	given, err := h.answer(c)
+	if err != nil {
+		h.refuse(c, err)
+		return
+	}
+	given.write(w)
+}
+
+// answer checks what holds for every request before it does what is asked.
+func (h *Handler) answer(c *call) (*answer, error) {
+	if err := checkHeader(c.Header); err != nil {
+		return nil, err
+	}
+	found, ok := h.find(c, strings.TrimPrefix(c.URL.Path, Prefix))
+	if !ok {
+		return nil, refuse(http.StatusNotFound, "no handler for route "+quote(c.URL.Path)+"; this gateway does not have it")
+	}
+	do, err := found.operation(c)
+	if err != nil {
+		return nil, err
+	}
+	if !found.public {
+		if err := h.authenticate(c); err != nil {
+			return nil, err
+		}
+	}
+	return do(c)
+}
+
+// checkHeader refuses what would change an answer's meaning if it were ignored.
+func checkHeader(header http.Header) error {
+	// OpenBao's and Vault Enterprise's root namespace; there are no others.
+	if namespace := strings.Trim(header.Get("X-Vault-Namespace"), "/"); namespace != "" && namespace != "root" {
+		return refuse(http.StatusNotFound, "namespace not found")
+	}
+	// Zero asks for no wrapping.
+	if ttl := header.Get("X-Vault-Wrap-TTL"); ttl != "" && ttl != "0" {
+		return refuse(http.StatusBadRequest, "response wrapping is not supported by this gateway; leave X-Vault-Wrap-TTL out")
+	}
+	return nil
+}
