@@ -106,11 +106,22 @@ func (s *snapshot) AuthMethod(accessID string) (*authmethod.Method, bool) {
 	return m, ok
 }
 
+func (s *snapshot) AuthMethodNamed(name string) (*authmethod.Method, bool) {
+	for _, m := range s.methods {
+		if m.Name == name {
+			return m, true
+		}
+	}
+	return nil, false
+}
+
 func (s *snapshot) Sessions() *session.Keyring { return s.sessions }
 
 func (s *snapshot) Authenticate(token string) (*session.Claims, error) {
 	return s.sessions.Verify(token, time.Now())
 }
+
+func (s *snapshot) LeaseEnd(c *session.Claims) time.Time { return c.ExpiresAt() }
 
 func (s *snapshot) VerifyAccessKey(string, string) bool { return false }
 
