@@ -124,14 +124,14 @@ func refusalOf(err error) *refusal {
 }
 
 // refuse answers with an error.
-func (h *Handler) refuse(c *call, err error) {
+func (h *Handler) refuse(ctx context.Context, w http.ResponseWriter, err error) {
 	refused := refusalOf(err)
 	if refused == nil {
-		h.options.Logger.ErrorContext(c.Context(), "a request of Vault's protocol failed unexpectedly", "error", err)
+		h.options.Logger.ErrorContext(ctx, "a request of Vault's protocol failed unexpectedly", "error", err)
 		refused = refuse(http.StatusInternalServerError, "internal error")
 	}
 	if refused.retryAfter > 0 {
-		c.writer.Header().Set("Retry-After", strconv.FormatInt(int64((refused.retryAfter+time.Second-1)/time.Second), 10))
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((refused.retryAfter+time.Second-1)/time.Second), 10))
 	}
 	texts := make([]string, len(refused.texts))
 	for i, text := range refused.texts {
@@ -139,7 +139,7 @@ func (h *Handler) refuse(c *call, err error) {
 	}
 	(&answer{status: refused.status, body: struct {
 		Errors []string `json:"errors"`
-	}{texts}}).write(c.writer)
+	}{texts}}).write(w)
 }
 
 // quote bounds a text of the caller's that is repeated to the caller.

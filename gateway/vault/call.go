@@ -21,6 +21,9 @@ const (
 	maxWriteBody = 160 << 10
 )
 
+// protocol is what the audit log calls this one.
+const protocol = "vault"
+
 // call is a request as an operation sees it.
 type call struct {
 	*http.Request
@@ -142,26 +145,18 @@ func (h *Handler) authenticate(c *call) error {
 	if scheme, credentials, ok := strings.Cut(c.Header.Get("Authorization"), " "); c.token == "" && ok && strings.EqualFold(scheme, "Bearer") {
 		c.token = strings.TrimSpace(credentials)
 	}
-	if c.token == "" {
-		return refuse(http.StatusForbidden, textDenied)
-	}
-	found, err := h.options.Session(c.token)
+	found, err := h.options.Session(c.Request, c.token)
 	switch {
-	case errors.Is(err, ErrSealed):
+	case errors.Is(err, ErrSealed), errors.Is(err, catalog.ErrUnrecorded):
 		return err
+	case err != nil && c.token == "":
+		return refuse(http.StatusForbidden, textDenied)
 	case err != nil:
 		// Clients look for both texts to tell a session that ended from a missing right.
 		return refuse(http.StatusForbidden, textDenied, textInvalidToken)
 	}
 	c.session = found
-	c.as = h.options.As(catalog.Caller{
-		AccessID:  found.Claims.AccessID,
-		SubClaims: found.Claims.SubClaims,
-		Subject:   found.Claims.Subject,
-		Session:   found.Claims.ID,
-		Client:    h.options.Client(c.Request),
-		Protocol:  "vault",
-	})
+	c.as = h.options.As(catalog.CallerOf(found.Claims, h.options.Client(c.Request), protocol))
 	return nil
 }
 

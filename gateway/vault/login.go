@@ -16,6 +16,8 @@ const (
 	ReasonRoleMissing  = "role-missing"
 	ReasonTokenMissing = "token-missing"
 	ReasonRoleNotFound = "role-not-found"
+	// ReasonSealed is that of a gateway without a configuration.
+	ReasonSealed = "not-configured"
 )
 
 // Outcome is how a login ended.
@@ -40,12 +42,17 @@ func (h *Handler) login(c *call) (*answer, error) {
 		Role  string `json:"role"`
 		Token string `json:"jwt"`
 	}
-	if err := c.decode(maxBody, &req); err != nil {
-		return nil, err
+	by := Credentials{Mount: c.mount}
+	if by.Malformed = c.decode(maxBody, &req); by.Malformed == nil {
+		by.Role, by.Token = req.Role, strings.TrimSpace(req.Token)
 	}
-	got := h.options.Login(c.Request, Credentials{Mount: c.mount, Role: req.Role, Token: strings.TrimSpace(req.Token)})
-	if got.Result != audit.Granted {
-		return nil, got.refusal(req.Role)
+	got := h.options.Login(c.Request, by)
+	switch {
+	case got.Result == audit.Granted:
+	case by.Malformed != nil && got.Status < http.StatusInternalServerError:
+		return nil, by.Malformed
+	default:
+		return nil, got.refusal(by.Role)
 	}
 	given := &Session{Claims: got.Claims, Ends: got.Claims.ExpiresAt(), Method: got.Method}
 	if got.Claims.Lease != 0 {
@@ -59,6 +66,8 @@ func (h *Handler) login(c *call) (*answer, error) {
 // exist and an address that is not bound are all "permission denied".
 func (o *Outcome) refusal(role string) *refusal {
 	switch o.Reason {
+	case ReasonSealed:
+		return refusalOf(ErrSealed)
 	case ReasonRoleMissing:
 		return refuse(http.StatusBadRequest, "missing role")
 	case ReasonTokenMissing:

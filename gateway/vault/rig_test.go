@@ -48,9 +48,12 @@ func newRig(t testing.TB) *rig {
 	h, err := New(Options{
 		Login: func(_ *http.Request, c Credentials) Outcome {
 			r.asked = c
+			if c.Malformed != nil {
+				return Outcome{Result: audit.Denied, Reason: "bad-request", Status: http.StatusBadRequest}
+			}
 			return r.outcome
 		},
-		Session: func(token string) (*Session, error) {
+		Session: func(_ *http.Request, token string) (*Session, error) {
 			if r.invalid == nil && token != aToken {
 				return nil, errors.New("another token")
 			}
@@ -72,7 +75,7 @@ func newRig(t testing.TB) *rig {
 	return r
 }
 
-// grantWith lets everybody in with the rig's session.
+// grant lets everybody in with the rig's session.
 func (r *rig) grant() {
 	r.outcome = Outcome{Result: audit.Granted, Reason: "ok", Token: aToken, Claims: r.session.Claims, Method: r.session.Method}
 }

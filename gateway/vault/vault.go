@@ -32,9 +32,10 @@ var ErrSealed = errors.New("the gateway has no valid configuration yet")
 type Options struct {
 	// Login lets in whom the credentials belong to, and records it.
 	Login func(*http.Request, Credentials) Outcome
-	// Session verifies a session token, in memory. The error is ErrSealed, or says
-	// why the token is not valid.
-	Session func(token string) (*Session, error)
+	// Session verifies the session token of a request, which may be empty, in
+	// memory, and records who has none. The error is ErrSealed,
+	// catalog.ErrUnrecorded, or says why the token is not valid.
+	Session func(r *http.Request, token string) (*Session, error)
 	// As does what a caller asks.
 	As func(catalog.Caller) catalog.Accessor
 	// Client is the address of a request's connection, for the audit log.
@@ -54,6 +55,9 @@ type Credentials struct {
 	Mount, Role string
 	// Token is the service account's.
 	Token string
+	// Malformed, if not nil, is why the request can't be read: there is nothing in
+	// it but the mount.
+	Malformed error
 }
 
 // Session is a session that is valid.
@@ -86,7 +90,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{Request: r, writer: w}
 	given, err := h.answer(c)
 	if err != nil {
-		h.refuse(c, err)
+		h.refuse(r.Context(), w, err)
 		return
 	}
 	given.write(w)

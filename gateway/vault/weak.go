@@ -106,16 +106,16 @@ func (l *list) UnmarshalJSON(b []byte) error {
 
 // scalar is a JSON text, number or boolean as text. Null is no text.
 func scalar(b []byte) (string, error) {
-	switch jsontext.Value(b).Kind() {
-	case '"':
+	switch kind := jsontext.Value(b).Kind(); {
+	case kind == jsontext.KindString:
 		var text string
 		if json.Unmarshal(b, &text) != nil {
 			return "", errors.New("want text")
 		}
 		return strings.TrimSpace(text), nil
-	case '0', 't', 'f':
+	case kind == jsontext.KindNumber, kind == jsontext.KindTrue, kind == jsontext.KindFalse:
 		return string(b), nil
-	case 'n':
+	case kind == jsontext.KindNull:
 		return "", nil
 	}
 	return "", errors.New("want a single value")
