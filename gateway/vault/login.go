@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/authmethod"
+	"github.com/gatepass/gatepass/gateway/review"
 	"github.com/gatepass/gatepass/gateway/session"
 )
 
@@ -78,7 +79,7 @@ func (o *Outcome) refusal(role string) *refusal {
 		return refuse(http.StatusForbidden, "service account name not authorized")
 	case string(authmethod.ReasonNamespace):
 		return refuse(http.StatusForbidden, "namespace not authorized")
-	case string(authmethod.ReasonAudience):
+	case string(authmethod.ReasonAudience), string(review.ReasonAudience):
 		return refuse(http.StatusForbidden, "invalid audience (aud) claim: audience claim does not match any expected audience")
 	case string(authmethod.ReasonPodName), string(authmethod.ReasonNotPodBound):
 		// Vault has no such rule.

@@ -270,12 +270,13 @@ func TestLogin(t *testing.T) {
 		{"a service account that is not bound", Outcome{Reason: "service-account-not-bound", Status: 401}, 403, "service account name not authorized"},
 		{"a namespace that is not bound", Outcome{Reason: "namespace-not-bound", Status: 401}, 403, "namespace not authorized"},
 		{"another audience", Outcome{Reason: "audience-mismatch", Status: 401}, 403, "invalid audience (aud) claim: audience claim does not match any expected audience"},
+		{"a token that the API server finds meant for somebody else", Outcome{Reason: "token-audience", Status: 401}, 403, "invalid audience (aud) claim: audience claim does not match any expected audience"},
 		{"a pod that is not bound", Outcome{Reason: "pod-name-not-bound", Status: 401}, 403, "pod name not authorized"},
 		{"a token of no pod", Outcome{Reason: "token-not-pod-bound", Status: 401}, 403, "pod name not authorized"},
-		{"a token that the API server refuses", Outcome{Reason: "token-unknown", Status: 401, Public: "failed to validate token"}, 403, "permission denied"},
+		{"a token that the API server refuses", Outcome{Reason: "token-not-accepted", Status: 401, Public: "failed to validate token"}, 403, "permission denied"},
 		{"an unknown mount", Outcome{Reason: "auth-config-not-found", Status: 401}, 403, "permission denied"},
 		{"too many logins", Outcome{Reason: "overloaded", Status: 429, Public: "too many", RetryAfter: 2 * time.Second}, 429, "too many"},
-		{"an API server that does not answer", Outcome{Reason: "unreachable", Status: 503, Public: "can't reach", RetryAfter: 1500 * time.Millisecond}, 503, "can't reach"},
+		{"an API server that does not answer", Outcome{Reason: "api-server-unreachable", Status: 503, Public: "can't reach", RetryAfter: 1500 * time.Millisecond}, 503, "can't reach"},
 		{"a defect", Outcome{Reason: "internal-error", Status: 500, Public: "internal error"}, 500, "internal error"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -106,17 +106,19 @@ func (l *list) UnmarshalJSON(b []byte) error {
 
 // scalar is a JSON text, number or boolean as text. Null is no text.
 func scalar(b []byte) (string, error) {
-	switch kind := jsontext.Value(b).Kind(); {
-	case kind == jsontext.KindString:
+	kind := jsontext.Value(b).Kind()
+	if kind == jsontext.KindString {
 		var text string
 		if json.Unmarshal(b, &text) != nil {
 			return "", errors.New("want text")
 		}
 		return strings.TrimSpace(text), nil
-	case kind == jsontext.KindNumber, kind == jsontext.KindTrue, kind == jsontext.KindFalse:
-		return string(b), nil
-	case kind == jsontext.KindNull:
+	}
+	if kind == jsontext.KindNull {
 		return "", nil
+	}
+	if kind == jsontext.KindNumber || kind == jsontext.KindTrue || kind == jsontext.KindFalse {
+		return string(b), nil
 	}
 	return "", errors.New("want a single value")
 }
