@@ -1,8 +1,11 @@
-// Package audit writes the gateway's audit log: one JSON object a line for
-// every login and every refusal. It never holds a token or a key.
+// Package audit writes the gateway's audit log: one JSON object a line for every
+// login, every read, every change and every refusal. It never holds a token, a key
+// or a secret.
 package audit
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"sync"
@@ -12,31 +15,46 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Result says how a login ended.
+// Result says how a request ended.
 type Result string
 
 // The results.
 const (
-	// Granted: a session was issued.
+	// Granted: a session was issued, or what was asked was done. Of a change, the
+	// line is written before it is made; if it could not be made, a line with
+	// another result follows.
 	Granted Result = "granted"
-	// Denied: the caller may not log in, or asked wrongly.
+	// Denied: the caller may not do that, or asked wrongly.
 	Denied Result = "denied"
-	// Failed: the gateway could not tell, for a reason that lies on its side.
+	// Failed: the gateway could not tell or do it, for a reason that lies on its
+	// side.
 	Failed Result = "failed"
 )
 
-// Event is one login. Fields that are not known are left out.
+// Event is one request. Fields that are not known are left out.
 type Event struct {
-	Time   time.Time `json:"time"`
-	Event  string    `json:"event"`
-	Result Result    `json:"result"`
+	Time time.Time `json:"time"`
+	// Event is "login", or what else was asked.
+	Event  string `json:"event"`
+	Result Result `json:"result"`
 	// Reason is a stable code, Detail words for a person.
 	Reason string `json:"reason,omitempty"`
 	Detail string `json:"detail,omitempty"`
+	// Object is the name of what was asked for, NewName the one it gets, and
+	// Version the number of a value. Count is how many objects a list told of.
+	Object  string `json:"object,omitempty"`
+	NewName string `json:"new_name,omitempty"`
+	Version int    `json:"version,omitzero"`
+	Count   int    `json:"count,omitzero"`
+	// Revoked is the subject whose sessions were revoked.
+	Revoked string `json:"revoked,omitempty"`
+	// Protocol is that of the request, if it is not a login.
+	Protocol string `json:"protocol,omitempty"`
 	// Client is the address of the connection; forwarding headers are not
 	// trusted.
 	Client string `json:"client,omitempty"`
-	// AccessID and AuthConfig are as the caller sent them, shortened.
+	// AccessID and AuthConfig are as the caller of a login sent them, shortened;
+	// else AccessID is the session's.
 	AccessID   string `json:"access_id,omitempty"`
 	AuthConfig string `json:"auth_config,omitempty"`
 	AuthMethod string `json:"auth_method,omitempty"`
@@ -44,7 +62,8 @@ type Event struct {
 	Subject string `json:"subject,omitempty"`
 	PodName string `json:"pod_name,omitempty"`
 	PodUID  string `json:"pod_uid,omitempty"`
-	// Session is the jti of the session that was issued.
+	// Session is the jti of the session that was issued or used. It is written as
+	// its SessionHash.
 	Session string    `json:"session,omitempty"`
 	Expires time.Time `json:"expires,omitzero"`
 }
@@ -63,22 +82,37 @@ func NewLog(out io.Writer) *Log { return &Log{out: out} }
 
 // Write appends an event. An error means that it may not have been recorded.
 func (l *Log) Write(e *Event) error {
-	for _, text := range []*string{&e.Detail, &e.AccessID, &e.AuthConfig, &e.Subject, &e.PodName, &e.PodUID} {
+	line := *e
+	for _, text := range []*string{
+		&line.Event, &line.Detail, &line.Object, &line.NewName, &line.AccessID, &line.AuthConfig, &line.Revoked,
+		&line.Subject, &line.PodName, &line.PodUID,
+	} {
 		*text = shorten(*text)
 	}
+	line.Session = SessionHash(e.Session)
 	// Invalid UTF-8 is replaced rather than refused: a caller must not be able to
 	// keep itself out of the log.
-	line, err := json.Marshal(e, jsontext.AllowInvalidUTF8(true))
+	written, err := json.Marshal(&line, jsontext.AllowInvalidUTF8(true))
 	if err != nil {
 		return fmt.Errorf("write the audit log: %w", err)
 	}
-	line = append(line, '\n')
+	written = append(written, '\n')
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, err := l.out.Write(line); err != nil {
+	if _, err := l.out.Write(written); err != nil {
 		return fmt.Errorf("write the audit log: %w", err)
 	}
 	return nil
+}
+
+// SessionHash stands for a session in the log: the first half of the SHA-256 of
+// its jti, in hexadecimal. It is empty for none.
+func SessionHash(id string) string {
+	if id == "" {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(id))
+	return hex.EncodeToString(sum[:len(sum)/2])
 }
 
 func shorten(text string) string {

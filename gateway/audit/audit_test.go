@@ -18,7 +18,7 @@ func TestWrite(t *testing.T) {
 	if err := log.Write(&Event{Time: when, Event: "login", Result: Granted, Reason: "ok", Session: "id", Expires: when.Add(time.Minute)}); err != nil {
 		t.Fatal(err)
 	}
-	want := `{"time":"2026-01-02T03:04:05Z","event":"login","result":"granted","reason":"ok","session":"id","expires":"2026-01-02T03:05:05Z"}` + "\n"
+	want := `{"time":"2026-01-02T03:04:05Z","event":"login","result":"granted","reason":"ok","session":"a56145270ce6b3bebd1dd012b7394867","expires":"2026-01-02T03:05:05Z"}` + "\n"
 	if out.String() != want {
 		t.Errorf("got  %swant %s", out.String(), want)
 	}

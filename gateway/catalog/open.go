@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/gatepass/gatepass/gateway/access"
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/session"
 	"github.com/gatepass/gatepass/gateway/store"
@@ -31,16 +31,34 @@ type Options struct {
 	Seal   Sealer
 	Audit  Auditor
 	Logger *slog.Logger
-	// Changed, if set, is called with every view whose auth methods or Kubernetes
-	// auth configs are others than before, and before anybody who made the change
-	// gets an answer.
-	Changed func(context.Context, *View)
+	// Changed, if set, is called when auth methods, Kubernetes auth configs or
+	// settings in the store have become others, and before anybody who made the
+	// change gets an answer.
+	Changed func(context.Context)
+	// CacheSize is how many bytes of sealed values are kept in memory; zero means
+	// the default.
+	CacheSize int
 }
 
-// Catalog is the store's objects and those of the configuration file.
+// DefaultCacheSize has room for some 50,000 passwords.
+const DefaultCacheSize = 16 << 20
+
+// Catalog is the store's objects and those of the configuration file. It is safe
+// for concurrent use.
 type Catalog struct {
 	options Options
-	view    atomic.Pointer[View]
+	values  *valueCache
+	secrets secretCache
+
+	view atomic.Pointer[View]
+
+	mu sync.Mutex
+	// draft is the view that the next one is cloned from; nobody else has it.
+	draft *View
+	// settled is the revision up to which Changed was told everything, and moved
+	// is closed when it or the view is another.
+	settled int64
+	moved   chan struct{}
 }
 
 // New makes a catalog that is empty until Run has read the store.
@@ -48,22 +66,25 @@ func New(o Options) (*Catalog, error) {
 	if o.Store == nil || o.Seal == nil || o.Audit == nil || o.Logger == nil {
 		return nil, errors.New("catalog: Store, Seal, Audit and Logger must be set")
 	}
-	c := &Catalog{options: o}
-	c.view.Store(&View{})
+	if o.CacheSize == 0 {
+		o.CacheSize = DefaultCacheSize
+	}
+	c := &Catalog{options: o, values: newValueCache(o.CacheSize), draft: newView(), moved: make(chan struct{})}
+	c.publish(onLogins | onPolicy)
 	return c, nil
 }
 
-// Run follows the store until ctx is done, and then returns nil.
-func (c *Catalog) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
-}
-
-// View returns what there is at present. It never changes, and is never nil.
+// View returns what there is at present. It is never nil.
 func (c *Catalog) View() *View { return c.view.Load() }
 
-// As does what a caller asks.
-func (c *Catalog) As(Caller) Accessor { return nil }
+// Ready is nil once the store has been read. An outage of the store after that
+// does not change it: sessions can be validated.
+func (c *Catalog) Ready() error {
+	if c.View().revision == 0 {
+		return errNotRead
+	}
+	return nil
+}
 
 // CallerOf is the caller that a session was issued to. Client is the address of
 // the connection, protocol "v2" or "vault".
@@ -78,29 +99,67 @@ func CallerOf(s *session.Claims, client, protocol string) Caller {
 	}
 }
 
-// View is the catalog at one moment, without the secrets.
-type View struct{}
+// publish shows the draft as it is. c.mu is held.
+func (c *Catalog) publish(e effect) {
+	if e&onLogins != 0 {
+		c.draft.logins++
+	}
+	next := c.draft.clone()
+	if e&onPolicy != 0 {
+		next.policy = next.compiled(c.options.Logger)
+		c.draft.policy = next.policy
+	}
+	c.view.Store(next)
+	c.signal()
+}
 
-// Check says whether a session that is valid by itself was revoked, or ended
-// because its lease was not renewed or its auth method was switched off. The
-// errors are package session's.
-func (v *View) Check(*session.Claims, time.Time) error { return nil }
+// signal wakes those who wait. c.mu is held.
+func (c *Catalog) signal() {
+	close(c.moved)
+	c.moved = make(chan struct{})
+}
 
-// LeaseEnd is when a session ends unless it is renewed: the later one of its first
-// lease and what it was renewed until, or its expiry if it has no lease.
-func (v *View) LeaseEnd(s *session.Claims) time.Time { return s.ExpiresAt() }
+// present returns the view, how far it is settled, and what is closed when either
+// changes.
+func (c *Catalog) present() (*View, int64, <-chan struct{}) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.View(), c.settled, c.moved
+}
 
-// IssueTime is the time to sign a new session with: now, or a moment later if
-// sessions of this subject were revoked just now, so that the new one is not taken
-// for one of those.
-func (v *View) IssueTime(_, _ string, now time.Time) time.Time { return now }
+// await waits until what was committed at a revision can be seen, by requests to
+// this gateway as well. It gives up when ctx is done: the change lasts anyway.
+func (c *Catalog) await(ctx context.Context, revision int64) {
+	for {
+		_, settled, moved := c.present()
+		if settled >= revision {
+			return
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
-// VerifyAccessKey says whether an access key is the one of an access id. It takes
-// the same time whichever is wrong.
-func (v *View) VerifyAccessKey(_, _ string) bool { return false }
+// maxWait is how long a writer that lost against another waits for the view to
+// show what the other did, before it tries again.
+const maxWait = 100 * time.Millisecond
 
-// Policy holds all roles.
-func (v *View) Policy() *access.Policy { return nil }
-
-// Settings are the account's.
-func (v *View) Settings() Settings { return Settings{} }
+// overtaken waits until there is a later view.
+func (c *Catalog) overtaken(ctx context.Context, than *View) {
+	ctx, cancel := context.WithTimeout(ctx, maxWait)
+	defer cancel()
+	for {
+		v, _, moved := c.present()
+		if v.revision > than.revision {
+			return
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -80,7 +80,7 @@ func (e *methodEntry) validate(path *field.Path) (AuthMethod, field.ErrorList) {
 	errs = append(errs, checkFile(path.Child("signingKeyFile"), e.SigningKeyFile)...)
 	errs = append(errs, notEmpty(path.Child("boundIPs"), e.BoundIPs)...)
 	for i, text := range e.BoundIPs {
-		prefix, err := parsePrefix(text)
+		prefix, err := ParsePrefix(text)
 		if err != nil {
 			errs = append(errs, field.Invalid(path.Child("boundIPs").Index(i), text, "must be an address or a CIDR, for example 10.0.0.0/8"))
 		}
@@ -112,7 +112,7 @@ func (e *rulesEntry) validate(path *field.Path) (KubernetesRules, field.ErrorLis
 			// Lower case letters, digits, - and . are what Kubernetes names are made
 			// of (RFC 1123). Anything else, a comma first of all, is a pattern that
 			// never matches and an administrator who thinks that it does.
-			if !patternSyntax.MatchString(pattern) {
+			if !ValidPattern(pattern) {
 				errs = append(errs, field.Invalid(path.Child(list.name).Index(i), pattern, "must be one name of lower case letters, digits, '-' and '.', with * and ? as wildcards"))
 			}
 		}
@@ -131,7 +131,7 @@ func (e *authConfigEntry) validate(path *field.Path) (KubernetesAuthConfig, fiel
 		errs = append(errs, field.Required(path.Child("accessID"), "name the access id of an auth method"))
 	}
 	if e.Host != "" {
-		if detail := checkURL(e.Host); detail != "" {
+		if detail := CheckURL(e.Host); detail != "" {
 			errs = append(errs, field.Invalid(path.Child("host"), e.Host, detail))
 		}
 	}
@@ -140,7 +140,7 @@ func (e *authConfigEntry) validate(path *field.Path) (KubernetesAuthConfig, fiel
 		errs = append(errs, field.Forbidden(path.Child("caBundle"), "may not be set together with caFile"))
 	}
 	if e.CABundle != "" {
-		if err := checkBundle(e.CABundle); err != nil {
+		if err := CheckBundle(e.CABundle); err != nil {
 			errs = append(errs, field.Invalid(path.Child("caBundle"), "(PEM)", err.Error()))
 		}
 	}
@@ -191,6 +191,9 @@ var (
 	// characters): its own documentation shows ids of 11.
 	accessIDSyntax = regexp.MustCompile(`^p-[A-Za-z0-9]{8,32}$`)
 )
+
+// ValidPattern says whether a text is a pattern for Kubernetes names.
+func ValidPattern(text string) bool { return patternSyntax.MatchString(text) }
 
 func checkAccessID(path *field.Path, id string) field.ErrorList {
 	switch {
@@ -252,7 +255,7 @@ func checkIssuer(path *field.Path, issuer string) field.ErrorList {
 	if issuer == "" {
 		return field.ErrorList{field.Required(path, "the gateway's address as its clients see it, for example https://gatepass-gateway.gatepass-system.svc:8000")}
 	}
-	detail := checkURL(issuer)
+	detail := CheckURL(issuer)
 	if detail == "" && strings.HasSuffix(issuer, "/") {
 		detail = "must not end with a slash"
 	}
@@ -266,8 +269,8 @@ func checkIssuer(path *field.Path, issuer string) field.ErrorList {
 	return nil
 }
 
-// checkURL says what is wrong with the address of a server, or "".
-func checkURL(v string) string {
+// CheckURL says what is wrong with the address of a server, or "".
+func CheckURL(v string) string {
 	u, err := url.Parse(v)
 	switch {
 	case err != nil:
@@ -284,7 +287,8 @@ func checkURL(v string) string {
 	return ""
 }
 
-func checkBundle(bundle string) error {
+// CheckBundle says what is wrong with certificates in PEM.
+func CheckBundle(bundle string) error {
 	rest, count := []byte(bundle), 0
 	for {
 		var block *pem.Block
@@ -306,9 +310,9 @@ func checkBundle(bundle string) error {
 	return nil
 }
 
-// parsePrefix reads an address or a CIDR. IPv4 in the form of IPv6 becomes
+// ParsePrefix reads an address or a CIDR. IPv4 in the form of IPv6 becomes
 // IPv4, as clients' addresses do.
-func parsePrefix(text string) (netip.Prefix, error) {
+func ParsePrefix(text string) (netip.Prefix, error) {
 	if !strings.Contains(text, "/") {
 		addr, err := netip.ParseAddr(text)
 		if err != nil {

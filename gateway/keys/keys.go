@@ -39,7 +39,7 @@ func ReadFile(name string) (key crypto.Signer, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the signing key: %w", err)
 	}
-	key, err = parse(data)
+	key, err = Parse(data)
 	if err != nil {
 		return nil, fmt.Errorf("signing key %s: %w", name, err)
 	}
@@ -65,14 +65,23 @@ func missing(key crypto.Signer) (crypto.Signer, []byte, error) {
 			return nil, nil, fmt.Errorf("generate a signing key: %w", err)
 		}
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return nil, nil, fmt.Errorf("encode a signing key: %w", err)
-	}
-	return key, pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}), nil
+	encoded, err := Encode(key)
+	return key, encoded, err
 }
 
-func parse(data []byte) (crypto.Signer, error) {
+// Encode writes a private key in PEM.
+func Encode(key crypto.Signer) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("encode a signing key: %w", err)
+	}
+	defer clear(der)
+	return pem.EncodeToMemory(&pem.Block{Type: pemType, Bytes: der}), nil
+}
+
+// Parse reads a private key as ReadFile does. Its errors are made to follow the
+// name of what was read.
+func Parse(data []byte) (crypto.Signer, error) {
 	for {
 		var block *pem.Block
 		block, data = pem.Decode(data)

@@ -165,7 +165,7 @@ func TestParse(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			key, err := parse(tt.data)
+			key, err := Parse(tt.data)
 			if tt.want == "" && (err != nil || key == nil) {
 				t.Errorf("error %v", err)
 			}

@@ -84,7 +84,7 @@ func (s *Secret) try(ctx context.Context, accessIDs []string, known map[string]c
 			changed = true
 			continue
 		}
-		if keys[id], err = parse(encoded); err != nil {
+		if keys[id], err = Parse(encoded); err != nil {
 			return nil, fmt.Errorf("key %s %w", entry, err)
 		}
 	}

@@ -41,19 +41,12 @@ type Key struct {
 // bits, for RS256.
 func NewKey(private crypto.Signer) (*Key, error) {
 	k := &Key{public: private.Public()}
-	switch p := private.(type) {
-	case *ecdsa.PrivateKey:
-		if p.Curve != elliptic.P256() {
-			return nil, fmt.Errorf("the signing key is on curve %s; use P-256", p.Curve.Params().Name)
-		}
-		k.algorithm = jose.ES256
-	case *rsa.PrivateKey:
-		if p.N.BitLen() < minRSABits {
-			return nil, fmt.Errorf("the RSA signing key has %d bits; use at least %d", p.N.BitLen(), minRSABits)
-		}
+	if err := CheckPublicKey(k.public); err != nil {
+		return nil, err
+	}
+	k.algorithm = jose.ES256
+	if _, ok := k.public.(*rsa.PublicKey); ok {
 		k.algorithm = jose.RS256
-	default:
-		return nil, fmt.Errorf("a signing key can't be a %T; use ECDSA on P-256, or RSA", private)
 	}
 	thumbprint, err := (&jose.JSONWebKey{Key: k.public}).Thumbprint(crypto.SHA256) // RFC 7638
 	if err != nil {
@@ -67,6 +60,23 @@ func NewKey(private crypto.Signer) (*Key, error) {
 		return nil, fmt.Errorf("make a signer: %w", err)
 	}
 	return k, nil
+}
+
+// CheckPublicKey says why sessions can't be signed with the private key of a pair.
+func CheckPublicKey(public crypto.PublicKey) error {
+	switch p := public.(type) {
+	case *ecdsa.PublicKey:
+		if p.Curve != elliptic.P256() {
+			return fmt.Errorf("the signing key is on curve %s; use P-256", p.Curve.Params().Name)
+		}
+	case *rsa.PublicKey:
+		if p.N.BitLen() < minRSABits {
+			return fmt.Errorf("the RSA signing key has %d bits; use at least %d", p.N.BitLen(), minRSABits)
+		}
+	default:
+		return fmt.Errorf("a signing key can't be a %T; use ECDSA on P-256, or RSA", public)
+	}
+	return nil
 }
 
 // ID is the key's RFC 7638 thumbprint.

@@ -1,0 +1,397 @@
+package catalog
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/gatepass/gatepass/gateway/access"
+	"github.com/gatepass/gatepass/gateway/config"
+	"github.com/gatepass/gatepass/gateway/store"
+)
+
+// configThing is what decides who may do something with an auth config: the auth
+// method that it belongs to, or, if it belongs to none or is not there, what has
+// its own name.
+func (s sight) configThing(c *authConfig, name string) (thing, error) {
+	if c != nil {
+		if m := s.methodByID(c.AccessID); m != nil {
+			name = m.name
+		}
+	}
+	return named(access.AuthMethodRule, name)
+}
+
+// configFor returns an auth config that the caller has a capability on.
+func (s sight) configFor(do access.Capability, name string) (*authConfig, error) {
+	t, err := named(access.AuthMethodRule, name)
+	if err != nil {
+		return nil, err
+	}
+	c := s.config(t.path.Name())
+	if c == nil {
+		if s.mayList(t) {
+			return nil, fmt.Errorf("auth config %s: %w", t.path.Name(), ErrNotFound)
+		}
+		return nil, denied(do, t)
+	}
+	of, err := s.configThing(c, c.name)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.may(do, of, true); err != nil {
+		return nil, fmt.Errorf("auth config %s: %w", c.name, err)
+	}
+	return c, nil
+}
+
+// owner returns the auth method that an auth config is to belong to, if the
+// caller may change it.
+func (s sight) owner(c *AuthConfig) (*method, error) {
+	if c.AccessID == "" {
+		t, err := named(access.AuthMethodRule, c.Name)
+		if err != nil {
+			return nil, err
+		}
+		return nil, s.may(access.Update, t, true)
+	}
+	m := s.methodByID(c.AccessID)
+	name := c.Name
+	if m != nil {
+		name = m.name
+	}
+	t, err := named(access.AuthMethodRule, name)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !s.grants.Allow(access.Update, t.of, t.path):
+		return nil, denied(access.Update, t)
+	case m == nil:
+		return nil, fmt.Errorf("access id %s: %w", shorten(c.AccessID), ErrNotFound)
+	case m.Type != TypeK8s:
+		return nil, invalid("the auth method %s is of type %s and has no Kubernetes auth configs", m.name, m.Type)
+	}
+	return m, nil
+}
+
+// touch makes a commit collide with every other change of the method, its deletion
+// first of all.
+func touch(m *method) ([]store.Op, error) {
+	if m == nil || m.declared {
+		return nil, nil
+	}
+	record, err := encode(m.methodRecord)
+	if err != nil {
+		return nil, err
+	}
+	return []store.Op{store.Update(m.key(), record, m.revision)}, nil
+}
+
+// CreateAuthConfig implements Accessor.
+func (a *accessor) CreateAuthConfig(ctx context.Context, c AuthConfig) (AuthConfig, error) {
+	var made *authConfig
+	r := a.begin("auth-config-create", c.Name)
+	err := r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
+		t, err := named(access.AuthMethodRule, c.Name)
+		if err != nil {
+			return nil, err
+		}
+		m, err := s.owner(&c)
+		if err != nil {
+			return nil, err
+		}
+		if s.config(t.path.Name()) != nil || s.configs.has(t.path.Name()) {
+			return nil, fmt.Errorf("auth config %s: %w", t.path.Name(), ErrExists)
+		}
+		now := time.Now().UTC()
+		made = &authConfig{name: t.path.Name()}
+		made.ID, made.Created = newID(), now
+		secrets := configSecrets{c.SigningKey, c.ReviewerJWT, c.ClientKey}
+		ops, err := a.setConfig(made, m, &c, secrets, now)
+		if err != nil {
+			return nil, err
+		}
+		record, err := encode(made.authConfigRecord)
+		if err != nil {
+			return nil, err
+		}
+		touched, err := touch(m)
+		return append(append(ops, store.Create(made.key(), record)), touched...), err
+	})
+	if err != nil {
+		return AuthConfig{}, err
+	}
+	return made.tell(), nil
+}
+
+// setConfig checks what a caller wants an auth config to be, and writes it and its
+// secrets down, under the number after next.Secret.
+func (a *accessor) setConfig(next *authConfig, m *method, c *AuthConfig, secrets configSecrets, now time.Time) ([]store.Op, error) {
+	if err := c.check(secrets); err != nil {
+		return nil, err
+	}
+	if err := checkSigningKey(m, secrets.SigningKey); err != nil {
+		return nil, err
+	}
+	next.AccessID, next.Host, next.CACert = c.AccessID, c.Host, c.CACert
+	next.Reviewer, next.ClientCert = c.Reviewer, c.ClientCert
+	next.Issuer, next.DisableIssuerValidation = c.Issuer, c.DisableIssuerValidation
+	next.TokenExpiration = int64(c.TokenExpiration / time.Second)
+	next.Modified = now
+	var ops []store.Op
+	if next.Secret != 0 {
+		ops = append(ops, store.Delete(configSecretKey(next.ID, next.Secret), store.Any))
+	}
+	next.Secret++
+	plain, err := json.Marshal(secrets)
+	if err != nil {
+		return nil, fmt.Errorf("write the secrets of an auth config: %w", err)
+	}
+	defer clear(plain)
+	sealed, err := a.sealed(configSecretKey(next.ID, next.Secret), plain)
+	if err != nil {
+		return nil, err
+	}
+	return append(ops, sealed), nil
+}
+
+// checkSigningKey makes sure that sessions by an auth config can be signed, and
+// with one key whichever config they come by.
+func checkSigningKey(m *method, key []byte) error {
+	switch {
+	case len(key) == 0 && m != nil && !m.declared && m.Key == 0:
+		return invalid("the signing key is missing: the gateway has only the public key of auth method %s", m.name)
+	case len(key) == 0:
+		return nil
+	case m == nil:
+		return invalid("a signing key is for an auth config that belongs to an auth method")
+	case m.declared:
+		return invalid("leave the signing key out: the configuration file says what auth method %s signs with", m.name)
+	}
+	if _, err := parsePrivateKey(key); err != nil {
+		return err
+	}
+	if !sameKey(key, m.PublicKey) {
+		return invalid("the signing key is not the private key of auth method %s; give the one that its creation returned, or leave it out", m.name)
+	}
+	return nil
+}
+
+// check says what is wrong with an auth config.
+func (c *AuthConfig) check(secrets configSecrets) error {
+	if c.Host != "" {
+		if problem := config.CheckURL(c.Host); problem != "" {
+			return invalid("the Kubernetes host %s", problem)
+		}
+	}
+	if c.CACert != "" {
+		if err := config.CheckBundle(c.CACert); err != nil {
+			return invalid("the Kubernetes CA %w", err)
+		}
+	}
+	if len(c.Issuer) > maxTag || c.TokenExpiration < 0 {
+		return invalid("the issuer must have at most %d bytes, and the token's life must not be negative", maxTag)
+	}
+	switch c.Reviewer {
+	case ReviewerGateway:
+		if c.Host != "" {
+			return invalid("the gateway's own service account reviews in its own cluster only; leave the host out, or give a reviewer's token")
+		}
+	case ReviewerToken:
+		if len(secrets.ReviewerJWT) == 0 || strings.ContainsAny(string(secrets.ReviewerJWT), " \t\r\n") {
+			return invalid("the reviewer's token is missing, or holds white space")
+		}
+	case ReviewerCertificate:
+		if _, err := tls.X509KeyPair([]byte(c.ClientCert), secrets.ClientKey); err != nil {
+			return invalid("the client certificate and its key must be PEM and belong together")
+		}
+	case ReviewerSelf:
+	default:
+		return invalid("the reviewer must be %s, %s, %s or %s", ReviewerGateway, ReviewerToken, ReviewerCertificate, ReviewerSelf)
+	}
+	return nil
+}
+
+// UpdateAuthConfig implements Accessor.
+func (a *accessor) UpdateAuthConfig(ctx context.Context, name string, c AuthConfig) error {
+	r := a.begin("auth-config-update", name)
+	return r.change(ctx, func(ctx context.Context, s sight) ([]store.Op, error) {
+		old, err := s.configTo(access.Update, name)
+		if err != nil {
+			return nil, err
+		}
+		m, err := s.owner(&c)
+		if err != nil {
+			return nil, err
+		}
+		secrets, err := a.keptSecrets(ctx, old, &c)
+		if err != nil {
+			return nil, err
+		}
+		next := *old
+		ops, err := a.setConfig(&next, m, &c, secrets, time.Now().UTC())
+		if err != nil {
+			return nil, err
+		}
+		if next.name, err = s.renameConfig(old, c.Name); err != nil {
+			return nil, err
+		}
+		if next.name != old.name {
+			r.event.NewName = next.name
+		}
+		record, err := encode(next.authConfigRecord)
+		if err != nil {
+			return nil, err
+		}
+		touched, err := touch(m)
+		return append(append(ops, moved(old.key(), old.revision, next.key(), record)...), touched...), err
+	})
+}
+
+// keptSecrets are those that the caller gives, and for each that the caller leaves
+// out the one that there is.
+func (a *accessor) keptSecrets(ctx context.Context, old *authConfig, c *AuthConfig) (configSecrets, error) {
+	secrets, err := a.configSecrets(ctx, old)
+	if errors.Is(err, store.ErrNotFound) {
+		return secrets, store.ErrConflict // somebody has changed it since the view was made
+	}
+	if err != nil {
+		return secrets, err
+	}
+	if c.Host != old.Host && c.Reviewer == ReviewerToken && len(c.ReviewerJWT) == 0 {
+		// It would be sent to a server that its owner did not choose.
+		return secrets, invalid("the host changes; give the reviewer's token for the new one")
+	}
+	for _, s := range []struct {
+		kept  *[]byte
+		given []byte
+		of    Reviewer
+	}{{&secrets.ReviewerJWT, c.ReviewerJWT, ReviewerToken}, {&secrets.ClientKey, c.ClientKey, ReviewerCertificate}} {
+		if c.Reviewer != s.of {
+			*s.kept = nil
+		} else if len(s.given) > 0 {
+			*s.kept = s.given
+		}
+	}
+	switch {
+	case len(c.SigningKey) > 0:
+		secrets.SigningKey = c.SigningKey
+	case c.AccessID != old.AccessID:
+		secrets.SigningKey = nil
+	}
+	return secrets, nil
+}
+
+// configSecrets opens the secrets of an auth config.
+func (c *Catalog) configSecrets(ctx context.Context, of *authConfig) (configSecrets, error) {
+	if of.Secret == 0 {
+		return configSecrets{}, nil
+	}
+	plain, err := c.open(ctx, configSecretKey(of.ID, of.Secret))
+	if err != nil {
+		return configSecrets{}, err
+	}
+	defer clear(plain)
+	secrets, err := decode[configSecrets](plain)
+	if err != nil {
+		return configSecrets{}, fmt.Errorf("the secrets of auth config %s can't be read", of.name)
+	}
+	return secrets, nil
+}
+
+func (s sight) renameConfig(old *authConfig, newName string) (string, error) {
+	if newName == "" {
+		return old.name, nil
+	}
+	t, err := named(access.AuthMethodRule, newName)
+	if err != nil || t.path.Name() == old.name {
+		return old.name, err
+	}
+	if m := s.namesConfig(old.name); m != nil {
+		return "", fmt.Errorf("auth config %s: its name is %w by auth method %s", old.name, ErrInUse, m.name)
+	}
+	if s.config(t.path.Name()) != nil || s.configs.has(t.path.Name()) {
+		return "", fmt.Errorf("auth config %s: %w", t.path.Name(), ErrExists)
+	}
+	return t.path.Name(), nil
+}
+
+// namesConfig returns a method that names an auth config, or nil.
+func (s sight) namesConfig(name string) *method {
+	for _, m := range s.allMethods() {
+		if slices.Contains(m.AuthConfigs, name) {
+			return m
+		}
+	}
+	return nil
+}
+
+// configTo returns an auth config that the caller may change.
+func (s sight) configTo(do access.Capability, name string) (*authConfig, error) {
+	c, err := s.configFor(do, name)
+	if err != nil {
+		return nil, err
+	}
+	if c.declared {
+		return nil, fmt.Errorf("auth config %s: %w", c.name, ErrReadOnly)
+	}
+	return c, nil
+}
+
+// AuthConfig implements Accessor.
+func (a *accessor) AuthConfig(_ context.Context, name string) (told AuthConfig, err error) {
+	err = a.begin("auth-config-read", name).read(func(s sight) error {
+		c, err := s.configFor(access.Read, name)
+		if err == nil {
+			told = c.tell()
+		}
+		return err
+	})
+	if err != nil {
+		return AuthConfig{}, err
+	}
+	return told, nil
+}
+
+// ListAuthConfigs implements Accessor.
+func (a *accessor) ListAuthConfigs(context.Context) (configs []AuthConfig, err error) {
+	r := a.begin("auth-config-list", "")
+	err = r.read(func(s sight) error {
+		for _, c := range s.allConfigs() {
+			if t, err := s.configThing(c, c.name); err == nil && s.mayList(t) {
+				configs = append(configs, c.tell())
+			}
+		}
+		r.event.Count = len(configs)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return configs, nil
+}
+
+// DeleteAuthConfig implements Accessor.
+func (a *accessor) DeleteAuthConfig(ctx context.Context, name string) error {
+	return a.begin("auth-config-delete", name).change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
+		old, err := s.configTo(access.Update, name)
+		if err != nil {
+			return nil, err
+		}
+		if m := s.namesConfig(old.name); m != nil {
+			return nil, fmt.Errorf("auth config %s: it is %w by auth method %s", old.name, ErrInUse, m.name)
+		}
+		ops := []store.Op{store.Delete(old.key(), old.revision)}
+		if old.Secret != 0 {
+			ops = append(ops, store.Delete(configSecretKey(old.ID, old.Secret), store.Any))
+		}
+		return ops, nil
+	})
+}

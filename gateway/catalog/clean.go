@@ -1,0 +1,73 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"github.com/gatepass/gatepass/gateway/store"
+)
+
+// cleanInterval is how often records are removed that have expired. Several
+// gateways do it, so each waits up to half as long again.
+const cleanInterval = time.Minute
+
+// clean removes expired records until ctx is done.
+func (c *Catalog) clean(ctx context.Context) {
+	for {
+		timer := time.NewTimer(cleanInterval + rand.N(cleanInterval/2)) //nolint:gosec // jitter
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+		if n, err := c.removeExpired(ctx, time.Now()); err != nil && ctx.Err() == nil {
+			c.options.Logger.Warn("expired records can't be removed; the next attempt follows", "error", err)
+		} else if n > 0 {
+			c.options.Logger.Debug("expired records removed", "count", n)
+		}
+	}
+}
+
+// removeExpired returns how many records it has removed.
+func (c *Catalog) removeExpired(ctx context.Context, now time.Time) (removed int, err error) {
+	v := c.View()
+	var batch []store.Op
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		_, err := c.options.Store.Commit(ctx, batch...)
+		if errors.Is(err, store.ErrConflict) {
+			err = nil // another gateway was faster, or a record was extended; the next round sees which
+		} else if err == nil {
+			removed += len(batch)
+		}
+		batch = batch[:0]
+		return err
+	}
+	for _, marks := range []struct {
+		prefix string
+		table  table[mark]
+	}{
+		{revokedSessionPrefix, v.revokedSessions},
+		{revokedIdentityPrefix, v.revokedIdentities},
+		{revokedMethodPrefix, v.revokedMethods},
+		{leasePrefix, v.leases},
+	} {
+		for name, m := range marks.table.all() {
+			if !m.expired(now) {
+				continue
+			}
+			batch = append(batch, store.Delete(marks.prefix+name, m.revision))
+			if len(batch) == store.MaxOps {
+				if err := flush(); err != nil {
+					return removed, err
+				}
+			}
+		}
+	}
+	return removed, flush()
+}

@@ -1,0 +1,122 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/gatepass/gatepass/gateway/store"
+)
+
+// Pauses before the store is read again after a failure.
+const (
+	minPause = 200 * time.Millisecond
+	maxPause = 5 * time.Second
+)
+
+// Run follows the store until ctx is done, and then returns nil. An outage of the
+// store leaves the view as it is.
+func (c *Catalog) Run(ctx context.Context) error {
+	cleaner := make(chan struct{})
+	go func() {
+		defer close(cleaner)
+		c.clean(ctx)
+	}()
+	defer func() { <-cleaner }()
+	pause := minPause
+	for {
+		began := time.Now()
+		err := c.follow(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, store.ErrCompacted) {
+			c.options.Logger.Info("the store has moved on too far; it is read anew")
+		} else {
+			c.options.Logger.Error("the store can't be followed; what is in memory stays in use", "error", err)
+		}
+		if time.Since(began) > maxPause {
+			pause = minPause
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// follow reads everything, and then what changes, until it fails.
+func (c *Catalog) follow(ctx context.Context) error {
+	next := newView()
+	revision, err := c.options.Store.Snapshot(ctx, prefix, func(i store.Item) error {
+		c.apply(next, i.Key, i.Value, i.Revision)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	next.revision = max(revision, 1) // 0 means that nothing was read
+	c.replace(ctx, next)
+	for event, err := range c.options.Store.Watch(ctx, prefix, revision) {
+		if err != nil {
+			return err
+		}
+		c.advance(ctx, event)
+	}
+	return nil
+}
+
+// apply puts a record into a view. One that can't be read leaves the view as it
+// is, and gets nobody else into trouble.
+func (c *Catalog) apply(v *View, key string, value []byte, revision int64) effect {
+	e, err := v.apply(key, value, revision)
+	if err != nil {
+		c.options.Logger.Error("a record of the store is left out", "error", err)
+	}
+	return e
+}
+
+// replace takes a view that was read anew.
+func (c *Catalog) replace(ctx context.Context, next *View) {
+	c.mu.Lock()
+	next.file, next.logins = c.draft.file, c.draft.logins
+	c.draft = next
+	c.publish(onLogins | onPolicy)
+	c.warnHidden()
+	c.mu.Unlock()
+	c.settle(ctx, onLogins, next.revision)
+}
+
+// advance takes what a commit changed.
+func (c *Catalog) advance(ctx context.Context, event store.Event) {
+	c.mu.Lock()
+	var e effect
+	for _, change := range event.Changes {
+		value := change.Value
+		if change.Deleted {
+			value = nil
+		} else if value == nil {
+			value = []byte{}
+		}
+		e |= c.apply(c.draft, change.Key, value, event.Revision)
+	}
+	c.draft.revision = event.Revision
+	c.publish(e)
+	c.mu.Unlock()
+	c.settle(ctx, e, event.Revision)
+}
+
+// settle tells of a change, and then lets those go on who made it.
+func (c *Catalog) settle(ctx context.Context, e effect, revision int64) {
+	if e&onLogins != 0 && c.options.Changed != nil {
+		c.options.Changed(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settled = revision
+	c.signal()
+}

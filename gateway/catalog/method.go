@@ -1,0 +1,373 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/gatepass/gatepass/gateway/access"
+	"github.com/gatepass/gatepass/gateway/store"
+)
+
+// CreateMethod implements Accessor.
+func (a *accessor) CreateMethod(ctx context.Context, m Method) (CreatedMethod, error) {
+	var made CreatedMethod
+	r := a.begin("auth-method-create", m.Name)
+	err := r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
+		t, err := named(access.AuthMethodRule, m.Name)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.mayCreate(t, s.method(t.path.Name()) != nil || s.methods.has(t.path.Name())); err != nil {
+			return nil, err
+		}
+		now := time.Now().UTC()
+		next := &method{name: t.path.Name()}
+		next.Type, next.AccessID = m.Type, newAccessID(m.Type)
+		next.Created = now
+		if err := s.setMethod(next, &m, now); err != nil {
+			return nil, err
+		}
+		made = CreatedMethod{Name: next.name, AccessID: next.AccessID}
+		r.event.AuthMethod = next.AccessID
+		secret, err := a.giveKeys(next, &m, &made)
+		if err != nil {
+			return nil, err
+		}
+		record, err := encode(next.methodRecord)
+		if err != nil {
+			return nil, err
+		}
+		ops := append(secret, store.Create(next.key(), record), store.Create(accessIDPrefix+next.AccessID, []byte("{}")))
+		return append(ops, s.expectConfigs(next)...), nil
+	})
+	if err != nil {
+		return CreatedMethod{}, err
+	}
+	return made, nil
+}
+
+// setMethod checks what a caller wants a method to be, and writes it down.
+func (s sight) setMethod(next *method, m *Method, now time.Time) error {
+	if err := m.check(); err != nil {
+		return err
+	}
+	for _, name := range m.AuthConfigs {
+		c := s.config(name)
+		t, err := s.configThing(c, name)
+		if err == nil {
+			err = s.may(access.Read, t, c != nil)
+		}
+		if err != nil {
+			return fmt.Errorf("auth config %s: %w", name, err)
+		}
+	}
+	next.Description = m.Description
+	next.Expires = m.Expires.UTC()
+	if m.Expires.IsZero() {
+		next.Expires = time.Time{}
+	}
+	next.SessionTTL, next.SessionMaxTTL = int64(m.SessionTTL/time.Second), int64(m.SessionMaxTTL/time.Second)
+	next.AuthConfigs = slices.Clone(m.AuthConfigs)
+	next.BoundIPs, next.GatewayBoundIPs = slices.Clone(m.BoundIPs), slices.Clone(m.GatewayBoundIPs)
+	next.ForceSubClaims = m.ForceSubClaims
+	next.Audience = m.Audience
+	next.Namespaces, next.PodNames = slices.Clone(m.Namespaces), slices.Clone(m.PodNames)
+	next.ServiceAccounts = slices.Clone(m.ServiceAccounts)
+	next.Modified = now
+	return nil
+}
+
+// expectConfigs makes a commit fail if an auth config that the method names has
+// gone meanwhile.
+func (s sight) expectConfigs(m *method) []store.Op {
+	var ops []store.Op
+	for _, name := range m.AuthConfigs {
+		if c := s.config(name); c != nil && !c.declared {
+			ops = append(ops, store.Expect(c.key(), c.revision))
+		}
+	}
+	return ops
+}
+
+// giveKeys makes the keys of a new method, and tells the caller those that are the
+// caller's to have. Sessions of a method with a public key of the caller's are
+// signed with the private key that an auth config brings.
+func (a *accessor) giveKeys(next *method, m *Method, made *CreatedMethod) ([]store.Op, error) {
+	if m.PublicKey != "" {
+		if m.GeneratedKey {
+			return nil, invalid("a public key is given, and a generated key is asked for; choose one")
+		}
+		public, err := parsePublicKey(m.PublicKey)
+		if err != nil {
+			return nil, err
+		}
+		next.PublicKey, next.Key = public, 0
+		return nil, nil
+	}
+	private, public, err := generateKey()
+	if err != nil {
+		return nil, err
+	}
+	next.PublicKey, next.Key = public, 1
+	next.GeneratedKey = m.GeneratedKey && m.Type == TypeK8s
+	if next.GeneratedKey {
+		made.PrivateKey = private
+	}
+	if m.Type == TypeAccessKey {
+		made.AccessKey, next.AccessKeyHash = newAccessKey()
+	}
+	sealed, err := a.sealed(signingKeyKey(next.AccessID, next.Key), private)
+	if err != nil {
+		return nil, err
+	}
+	return []store.Op{sealed}, nil
+}
+
+// newAccessKey makes a key of 256 random bits, and the hash that is kept of it.
+func newAccessKey() (key string, hash []byte) {
+	random := make([]byte, 32)
+	_, _ = rand.Read(random) // it never fails
+	key = base64.RawURLEncoding.EncodeToString(random)
+	sum := sha256.Sum256([]byte(key))
+	return key, sum[:]
+}
+
+// UpdateMethod implements Accessor.
+func (a *accessor) UpdateMethod(ctx context.Context, name string, m Method) error {
+	r := a.begin("auth-method-update", name)
+	return r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
+		old, err := s.methodTo(access.Update, name)
+		if err != nil {
+			return nil, err
+		}
+		if m.Type != "" && m.Type != old.Type {
+			return nil, invalid("an auth method can't change its type from %s", old.Type)
+		}
+		m.Type = old.Type
+		next := *old
+		if err := s.setMethod(&next, &m, time.Now().UTC()); err != nil {
+			return nil, err
+		}
+		ops, err := s.replaceKey(&next, m.PublicKey)
+		if err != nil {
+			return nil, err
+		}
+		if m.Name != "" {
+			renamed, err := s.renameMethod(old, m.Name)
+			if err != nil {
+				return nil, err
+			}
+			if renamed != old.name {
+				r.event.NewName = renamed
+			}
+			next.name = renamed
+		}
+		record, err := encode(next.methodRecord)
+		if err != nil {
+			return nil, err
+		}
+		ops = append(ops, moved(old.key(), old.revision, next.key(), record)...)
+		return append(ops, s.expectConfigs(&next)...), nil
+	})
+}
+
+func (s sight) renameMethod(old *method, newName string) (string, error) {
+	t, err := named(access.AuthMethodRule, newName)
+	if err != nil || t.path.Name() == old.name {
+		return old.name, err
+	}
+	if old.AccessID == s.administrator {
+		return "", fmt.Errorf("auth method %s: its name is fixed: %w", old.name, ErrReadOnly)
+	}
+	return t.path.Name(), s.mayCreate(t, s.method(t.path.Name()) != nil || s.methods.has(t.path.Name()))
+}
+
+// replaceKey puts another public key in the place of a method's key, unless an auth
+// config has the private key of the old one.
+func (s sight) replaceKey(next *method, public string) ([]store.Op, error) {
+	if public == "" || next.Type != TypeK8s {
+		return nil, nil
+	}
+	parsed, err := parsePublicKey(public)
+	if err != nil || parsed == next.PublicKey {
+		return nil, err
+	}
+	if c := s.configOf(next.AccessID); c != nil {
+		return nil, fmt.Errorf("auth method %s: the key is %w by auth config %s; delete that first", next.name, ErrInUse, c.name)
+	}
+	var ops []store.Op
+	if next.Key != 0 {
+		ops = append(ops, store.Delete(signingKeyKey(next.AccessID, next.Key), store.Any))
+	}
+	next.PublicKey, next.Key, next.GeneratedKey = parsed, 0, false
+	return ops, nil
+}
+
+// configOf returns an auth config that belongs to an auth method, or nil.
+func (s sight) configOf(accessID string) *authConfig {
+	for _, c := range s.allConfigs() {
+		if c.AccessID == accessID {
+			return c
+		}
+	}
+	return nil
+}
+
+// methodTo returns a method that the caller may change.
+func (s sight) methodTo(do access.Capability, name string) (*method, error) {
+	m, t, err := s.methodFor(do, name)
+	if err != nil {
+		return nil, err
+	}
+	if m.declared {
+		return nil, readOnly(t)
+	}
+	return m, nil
+}
+
+// methodFor returns a method that the caller has a capability on.
+func (s sight) methodFor(do access.Capability, name string) (*method, thing, error) {
+	t, err := named(access.AuthMethodRule, name)
+	if err != nil {
+		return nil, t, err
+	}
+	m := s.method(t.path.Name())
+	return m, t, s.may(do, t, m != nil)
+}
+
+// Method implements Accessor. Of the associations it tells those whose role the
+// caller may know.
+func (a *accessor) Method(_ context.Context, name string) (told Method, associations []Association, err error) {
+	err = a.begin("auth-method-read", name).read(func(s sight) error {
+		m, _, err := s.methodFor(access.Read, name)
+		if err != nil {
+			return err
+		}
+		told = m.tell()
+		associations = tellAll(s.linksOf(func(l link) bool {
+			return l.method == m && s.mayListName(access.RoleRule, l.role.name)
+		}))
+		return nil
+	})
+	if err != nil {
+		return Method{}, nil, err
+	}
+	return told, associations, nil
+}
+
+func tellAll(links []link) []Association {
+	told := make([]Association, 0, len(links))
+	for _, l := range links {
+		told = append(told, l.tell())
+	}
+	return told
+}
+
+// ListMethods implements Accessor.
+func (a *accessor) ListMethods(_ context.Context, p Page) (methods []Method, next string, err error) {
+	r := a.begin("auth-method-list", "")
+	err = r.read(func(s sight) error {
+		var found []*method
+		found, next = page(slices.DeleteFunc(s.allMethods(), func(m *method) bool {
+			return !s.mayListName(access.AuthMethodRule, m.name)
+		}), p, func(m *method) string { return m.name })
+		for _, m := range found {
+			methods = append(methods, m.tell())
+		}
+		r.event.Count = len(methods)
+		return nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return methods, next, nil
+}
+
+// DeleteMethod implements Accessor. The method's associations go with it; while it
+// has auth configs, which hold credentials, it stays.
+func (a *accessor) DeleteMethod(ctx context.Context, name string) error {
+	r := a.begin("auth-method-delete", name)
+	return r.change(ctx, func(ctx context.Context, s sight) ([]store.Op, error) {
+		old, err := s.methodTo(access.Delete, name)
+		if err != nil {
+			return nil, err
+		}
+		if old.AccessID == s.administrator {
+			return nil, fmt.Errorf("auth method %s: it is the administrator's, and %w; let it expire instead", old.name, ErrInUse)
+		}
+		if c := s.configOf(old.AccessID); c != nil {
+			return nil, fmt.Errorf("auth method %s: it is %w by auth config %s; delete that first", old.name, ErrInUse, c.name)
+		}
+		ops := []store.Op{
+			store.Delete(old.key(), old.revision),
+			store.Delete(accessIDPrefix+old.AccessID, store.Any),
+		}
+		if old.Key != 0 {
+			ops = append(ops, store.Delete(signingKeyKey(old.AccessID, old.Key), store.Any))
+		}
+		return a.withAssociations(ctx, ops, store.Expect(old.key(), old.revision), s.linksOf(func(l link) bool { return l.method == old }))
+	})
+}
+
+// withAssociations adds the deletion of associations to what a commit does. If they
+// are too many for one, the first go before, as long as the object that they belong
+// to is what it was.
+func (a *accessor) withAssociations(ctx context.Context, ops []store.Op, unchanged store.Op, links []link) ([]store.Op, error) {
+	var deletions []store.Op
+	for _, l := range links {
+		if !l.association.declared {
+			deletions = append(deletions, store.Delete(l.key(), store.Any))
+		}
+	}
+	for len(ops)+len(deletions) > store.MaxOps {
+		batch := append([]store.Op{unchanged}, deletions[:store.MaxOps-1]...)
+		if _, err := a.options.Store.Commit(ctx, batch...); err != nil {
+			return nil, fmt.Errorf("delete associations: %w", err)
+		}
+		deletions = deletions[store.MaxOps-1:]
+	}
+	return append(ops, deletions...), nil
+}
+
+// RotateAccessKey implements Accessor. Sessions of the old key last until they end
+// or are revoked.
+func (a *accessor) RotateAccessKey(ctx context.Context, name string) (accessKey string, err error) {
+	r := a.begin("access-key-rotate", name)
+	err = r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
+		old, err := s.methodTo(access.Update, name)
+		if err != nil {
+			return nil, err
+		}
+		if old.Type != TypeAccessKey {
+			return nil, invalid("auth method %s has no access key: it is of type %s", old.name, old.Type)
+		}
+		next := *old
+		next.Modified = time.Now().UTC()
+		accessKey, next.AccessKeyHash = newAccessKey()
+		record, err := encode(next.methodRecord)
+		if err != nil {
+			return nil, err
+		}
+		return []store.Op{store.Update(old.key(), record, old.revision)}, nil
+	})
+	if err != nil {
+		return "", err
+	}
+	return accessKey, nil
+}
+
+// sameKey says whether a private key in PEM belongs to a public one.
+func sameKey(private []byte, public string) bool {
+	key, err := parsePrivateKey(private)
+	if err != nil {
+		return false
+	}
+	encoded, err := encodePublicKey(key.Public())
+	return err == nil && bytes.Equal([]byte(encoded), []byte(public))
+}

@@ -1,0 +1,227 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gatepass/gatepass/gateway/access"
+	"github.com/gatepass/gatepass/gateway/store"
+)
+
+// CreateRole implements Accessor.
+func (a *accessor) CreateRole(ctx context.Context, made Role) error {
+	return a.begin("role-create", made.Name).change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
+		t, err := named(access.RoleRule, made.Name)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.mayCreate(t, s.role(t.path.Name()) != nil || s.roles.has(t.path.Name())); err != nil {
+			return nil, err
+		}
+		now := time.Now().UTC()
+		next := &role{name: t.path.Name()}
+		next.ID, next.Description, next.Created, next.Modified = newID(), made.Description, now, now
+		for _, rule := range made.Rules {
+			if err := next.setRule(rule); err != nil {
+				return nil, err
+			}
+		}
+		record, err := next.encode()
+		if err != nil {
+			return nil, err
+		}
+		return []store.Op{store.Create(next.key(), record)}, nil
+	})
+}
+
+// encode checks and writes the record of a role.
+func (r *role) encode() ([]byte, error) {
+	if err := checkText(r.Description, nil); err != nil {
+		return nil, err
+	}
+	return encode(r.roleRecord)
+}
+
+// setRule puts a rule in, in the place of one of the same type and path.
+func (r *role) setRule(rule access.Rule) error {
+	if err := rule.Validate(field.NewPath("rule")).ToAggregate(); err != nil {
+		return invalid("%w", err)
+	}
+	path := "/" + strings.TrimPrefix(rule.Path, "/")
+	record := ruleRecord{rule.Type, path, slices.Clone(rule.Capabilities)}
+	rules := slices.Clone(r.Rules)
+	if i := r.ruleAt(rule.Type, path); i >= 0 {
+		rules[i] = record
+	} else {
+		rules = append(rules, record)
+	}
+	r.Rules = rules
+	return nil
+}
+
+// ruleAt returns the place of a rule, or -1.
+func (r *role) ruleAt(t access.RuleType, path string) int {
+	return slices.IndexFunc(r.Rules, func(rule ruleRecord) bool {
+		return rule.Type == t && strings.TrimPrefix(rule.Path, "/") == strings.TrimPrefix(path, "/")
+	})
+}
+
+// updateRole changes a role that the caller may change.
+func (a *accessor) updateRole(ctx context.Context, r *request, name string, update func(sight, *role) error) error {
+	return r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
+		old, err := s.roleTo(access.Update, name)
+		if err != nil {
+			return nil, err
+		}
+		next := *old
+		next.Modified = time.Now().UTC()
+		if err := update(s, &next); err != nil {
+			return nil, err
+		}
+		record, err := next.encode()
+		if err != nil {
+			return nil, err
+		}
+		return moved(old.key(), old.revision, next.key(), record), nil
+	})
+}
+
+// UpdateRole implements Accessor.
+func (a *accessor) UpdateRole(ctx context.Context, name string, newName, description string) error {
+	r := a.begin("role-update", name)
+	return a.updateRole(ctx, r, name, func(s sight, next *role) error {
+		next.Description = description
+		if newName == "" {
+			return nil
+		}
+		t, err := named(access.RoleRule, newName)
+		if err != nil || t.path.Name() == next.name {
+			return err
+		}
+		r.event.NewName = t.path.Name()
+		next.name = t.path.Name()
+		return s.mayCreate(t, s.role(next.name) != nil || s.roles.has(next.name))
+	})
+}
+
+// SetRule implements Accessor.
+func (a *accessor) SetRule(ctx context.Context, name string, rule access.Rule) error {
+	r := a.begin("rule-set", name)
+	return a.updateRole(ctx, r, name, func(_ sight, next *role) error { return next.setRule(rule) })
+}
+
+// DeleteRule implements Accessor.
+func (a *accessor) DeleteRule(ctx context.Context, name string, t access.RuleType, path string) error {
+	r := a.begin("rule-delete", name)
+	return a.updateRole(ctx, r, name, func(_ sight, next *role) error {
+		i := next.ruleAt(t, path)
+		if i < 0 {
+			return fmt.Errorf("role %s: a rule of type %s on %s: %w", next.name, shorten(string(t)), shorten(path), ErrNotFound)
+		}
+		next.Rules = slices.Delete(slices.Clone(next.Rules), i, i+1)
+		return nil
+	})
+}
+
+// Role implements Accessor.
+func (a *accessor) Role(_ context.Context, name string) (told Role, err error) {
+	err = a.begin("role-read", name).read(func(s sight) error {
+		t, err := named(access.RoleRule, name)
+		if err != nil {
+			return err
+		}
+		found := s.role(t.path.Name())
+		if err := s.may(access.Read, t, found != nil); err != nil {
+			return err
+		}
+		told = s.tellRole(found)
+		return nil
+	})
+	if err != nil {
+		return Role{}, err
+	}
+	return told, nil
+}
+
+func (s sight) tellRole(r *role) Role {
+	return Role{
+		Name:         r.name,
+		Description:  r.Description,
+		Rules:        r.rules(),
+		Associations: tellAll(s.linksOf(func(l link) bool { return l.role.name == r.name })),
+		FromFile:     r.declared,
+		Created:      r.Created,
+		Modified:     r.Modified,
+	}
+}
+
+// ListRoles implements Accessor. It tells no associations.
+func (a *accessor) ListRoles(_ context.Context, p Page) (roles []Role, next string, err error) {
+	r := a.begin("role-list", "")
+	err = r.read(func(s sight) error {
+		var found []*role
+		found, next = page(slices.DeleteFunc(s.allRoles(), func(r *role) bool {
+			return !s.mayListName(access.RoleRule, r.name)
+		}), p, func(r *role) string { return r.name })
+		for _, r := range found {
+			roles = append(roles, Role{
+				Name: r.name, Description: r.Description, Rules: r.rules(),
+				FromFile: r.declared, Created: r.Created, Modified: r.Modified,
+			})
+		}
+		r.event.Count = len(roles)
+		return nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return roles, next, nil
+}
+
+// DeleteRole implements Accessor. The role's associations go with it.
+func (a *accessor) DeleteRole(ctx context.Context, name string) error {
+	return a.begin("role-delete", name).change(ctx, func(ctx context.Context, s sight) ([]store.Op, error) {
+		old, err := s.roleTo(access.Delete, name)
+		if err != nil {
+			return nil, err
+		}
+		ops := []store.Op{store.Delete(old.key(), old.revision)}
+		return a.withAssociations(ctx, ops, store.Expect(old.key(), old.revision), s.linksOf(func(l link) bool { return l.role == old }))
+	})
+}
+
+// roleTo returns a role that the caller may change.
+func (s sight) roleTo(do access.Capability, name string) (*role, error) {
+	t, err := named(access.RoleRule, name)
+	if err != nil {
+		return nil, err
+	}
+	r := s.role(t.path.Name())
+	if err := s.may(do, t, r != nil); err != nil {
+		return nil, err
+	}
+	if r.declared {
+		return nil, readOnly(t)
+	}
+	return r, nil
+}
+
+// Permissions implements Accessor.
+func (a *accessor) Permissions(_ context.Context, of access.RuleType, path string) (may []access.Capability, err error) {
+	err = a.begin("permissions-read", path).read(func(s sight) error {
+		t, err := named(of, path)
+		if err == nil {
+			may = s.grants.Capabilities(t.of, t.path)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return may, nil
+}

@@ -1,0 +1,230 @@
+package catalog
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/gatepass/gatepass/gateway/access"
+	"github.com/gatepass/gatepass/gateway/config"
+	"github.com/gatepass/gatepass/gateway/session"
+)
+
+// View is the catalog at one moment, without the secrets. It never changes.
+type View struct {
+	// revision is the store's as of which it is; 0 means that nothing was read yet.
+	revision int64
+	// logins is another number whenever methods, auth configs or settings are
+	// others than before.
+	logins uint64
+
+	items        table[*item]        // by name
+	methods      table[*method]      // by name
+	methodIDs    table[*method]      // by access id
+	configs      table[*authConfig]  // by name
+	roles        table[*role]        // by name
+	roleIDs      table[*role]        // by id
+	associations table[*association] // by id
+
+	// What was revoked: sessions by jti, identities by identityID, auth methods by
+	// access id. And until when sessions were renewed, by jti.
+	revokedSessions, revokedIdentities, revokedMethods, leases table[mark]
+
+	settings         settingsRecord
+	settingsRevision int64
+	administrator    string // access id
+	issuer           string
+
+	file   *declared
+	policy func() *access.Policy
+}
+
+func newView() *View {
+	v := &View{
+		items: newTable[*item](), methods: newTable[*method](), methodIDs: newTable[*method](),
+		configs: newTable[*authConfig](), roles: newTable[*role](), roleIDs: newTable[*role](),
+		associations:    newTable[*association](),
+		revokedSessions: newTable[mark](), revokedIdentities: newTable[mark](), revokedMethods: newTable[mark](),
+		leases: newTable[mark](),
+		file:   newDeclared(),
+	}
+	return v
+}
+
+// clone makes a view that can be changed, and leaves v as it is.
+func (v *View) clone() *View {
+	next := *v
+	next.items, next.methods, next.methodIDs = v.items.clone(), v.methods.clone(), v.methodIDs.clone()
+	next.configs, next.roles, next.roleIDs = v.configs.clone(), v.roles.clone(), v.roleIDs.clone()
+	next.associations = v.associations.clone()
+	next.revokedSessions, next.revokedIdentities = v.revokedSessions.clone(), v.revokedIdentities.clone()
+	next.revokedMethods, next.leases = v.revokedMethods.clone(), v.leases.clone()
+	return &next
+}
+
+// Policy holds all roles.
+func (v *View) Policy() *access.Policy {
+	if v.policy == nil {
+		return nil
+	}
+	return v.policy()
+}
+
+// Settings are the account's.
+func (v *View) Settings() Settings {
+	if v.settings.SessionTTL == 0 {
+		return Settings{SessionTTL: config.DefaultSessionTTL}
+	}
+	return Settings{SessionTTL: seconds(v.settings.SessionTTL)}
+}
+
+// Check says whether a session that is valid by itself was revoked, or ended
+// because its lease was not renewed or its auth method was switched off. The
+// errors are package session's.
+func (v *View) Check(s *session.Claims, now time.Time) error {
+	if v.revokedSessions.has(s.ID) || s.IssuedAt <= v.revokedUntil(s.AccessID, s.Subject) {
+		return session.ErrRevoked
+	}
+	if m := v.methodByID(s.AccessID); m != nil && !m.Expires.IsZero() && !now.Before(m.Expires) {
+		return session.ErrRevoked
+	}
+	if s.Lease != 0 && !now.Before(v.LeaseEnd(s)) {
+		return session.ErrExpired
+	}
+	return nil
+}
+
+// LeaseEnd is when a session ends unless it is renewed: the later one of its first
+// lease and what it was renewed until, or its expiry if it has no lease.
+func (v *View) LeaseEnd(s *session.Claims) time.Time {
+	if s.Lease == 0 {
+		return s.ExpiresAt()
+	}
+	end := s.Lease
+	if renewed, ok := v.leases.get(s.ID); ok {
+		end = max(end, renewed.at)
+	}
+	return time.Unix(min(end, s.Expiry), 0).UTC()
+}
+
+// IssueTime is the time to sign a new session with: now, or a moment later if
+// sessions of this subject were revoked just now, so that the new one is not taken
+// for one of those.
+func (v *View) IssueTime(accessID, subject string, now time.Time) time.Time {
+	if until := v.revokedUntil(accessID, subject); now.Unix() <= until {
+		return time.Unix(until+1, 0)
+	}
+	return now
+}
+
+// revokedUntil is the latest second of issue whose sessions are revoked.
+func (v *View) revokedUntil(accessID, subject string) int64 {
+	of, _ := v.revokedMethods.get(accessID)
+	if v.revokedIdentities.len() == 0 {
+		return of.at
+	}
+	by, _ := v.revokedIdentities.get(identityID(accessID, subject))
+	return max(of.at, by.at)
+}
+
+// identityID stands for a subject of an auth method. It is a hash, because it is
+// part of a key, and a subject may hold what a key may not. No access id has the
+// separator.
+func identityID(accessID, subject string) string {
+	sum := sha256.Sum256([]byte(accessID + "/" + subject))
+	return hex.EncodeToString(sum[:])
+}
+
+// VerifyAccessKey says whether an access key is the one of an access id. It takes
+// the same time whichever is wrong.
+func (v *View) VerifyAccessKey(accessID, accessKey string) bool {
+	want := make([]byte, sha256.Size)
+	m := v.methodByID(accessID)
+	known := m != nil && m.Type == TypeAccessKey && len(m.AccessKeyHash) == sha256.Size
+	if known {
+		want = m.AccessKeyHash
+	}
+	// No salt and no slow hash: the key is random, and has too many bits to be
+	// guessed.
+	got := sha256.Sum256([]byte(accessKey))
+	return subtle.ConstantTimeCompare(got[:], want) == 1 && known
+}
+
+// errNotRead is what fails until the store has been read.
+var errNotRead = errors.New("the store has not been read yet")
+
+// method finds an auth method by name, or returns nil. One of the configuration
+// file hides one of the store that has its name or its access id.
+func (v *View) method(name string) *method {
+	if m, ok := v.file.methods[name]; ok {
+		return m
+	}
+	if m, ok := v.methods.get(name); ok && !v.file.hidesMethod(m) {
+		return m
+	}
+	return nil
+}
+
+func (v *View) methodByID(accessID string) *method {
+	if m, ok := v.file.methodIDs[accessID]; ok {
+		return m
+	}
+	if m, ok := v.methodIDs.get(accessID); ok && !v.file.hidesMethod(m) {
+		return m
+	}
+	return nil
+}
+
+func (v *View) config(name string) *authConfig {
+	if c, ok := v.file.configs[name]; ok {
+		return c
+	}
+	c, _ := v.configs.get(name)
+	return c
+}
+
+func (v *View) role(name string) *role {
+	if name == administratorRole {
+		return builtIn()
+	}
+	if r, ok := v.file.roles[name]; ok {
+		return r
+	}
+	r, _ := v.roles.get(name)
+	return r
+}
+
+// roleByID finds the role of an association.
+func (v *View) roleByID(id string) *role {
+	if name, ok := declaredRole(id); ok {
+		if r := v.role(name); r != nil && r.declared {
+			return r
+		}
+		return nil
+	}
+	r, ok := v.roleIDs.get(id)
+	if !ok || v.file.roles[r.name] != nil {
+		return nil
+	}
+	return r
+}
+
+// association finds one whose role and auth method exist.
+func (v *View) association(id string) (*association, *role, *method) {
+	a, ok := v.associations.get(id)
+	if !ok {
+		if a, ok = v.file.associations[id]; !ok {
+			a, ok = v.builtInAssociation(), id == administratorAssociation
+		}
+	}
+	if !ok || a == nil {
+		return nil, nil, nil
+	}
+	r, m := v.roleByID(a.Role), v.methodByID(a.AccessID)
+	if r == nil || m == nil {
+		return nil, nil, nil
+	}
+	return a, r, m
+}
