@@ -55,6 +55,8 @@ func (r *Rejection) Public() string {
 		return "the token is not valid yet; compare the clocks"
 	case ReasonAudience:
 		return "the token is meant for another audience"
+	case ReasonIssuer:
+		return "the token is of another issuer"
 	case ReasonRevoked:
 		return "the pod or service account that the token belongs to no longer exists"
 	case ReasonSelfUnauthorized:

@@ -47,6 +47,12 @@ type Options struct {
 	// Self makes the submitted token the credential of its own review. Config
 	// must then hold no credential.
 	Self bool
+	// Issuer is what an accepted token's iss must be. If it is empty, that is the
+	// issuer that the API server names, as far as it lets the reviewer read that;
+	// tokens of Secrets, which name none of theirs, pass then. AnyIssuer leaves it
+	// all to the API server.
+	Issuer    string
+	AnyIssuer bool
 	// Timeout bounds one review; zero means 8 s.
 	Timeout time.Duration
 	// Observe, if set, is told how long each review took.
@@ -60,6 +66,9 @@ type Client struct {
 	transport *transport
 	http      http.Client
 	self      bool
+	issuer    string
+	anyIssuer bool
+	issuers   issuers
 	timeout   time.Duration
 	observe   func(string, time.Duration)
 }
@@ -86,6 +95,8 @@ func New(o Options) (*Client, error) {
 		url:       address.JoinPath(path).String(),
 		transport: transport,
 		self:      o.Self,
+		issuer:    o.Issuer,
+		anyIssuer: o.AnyIssuer,
 		timeout:   o.Timeout,
 		observe:   o.Observe,
 		http: http.Client{
@@ -112,6 +123,11 @@ func (c *Client) Close() { c.transport.closeIdle() }
 func (c *Client) Review(ctx context.Context, token, audience string) (*authmethod.User, error) {
 	began := time.Now()
 	user, err := c.review(ctx, token, audience)
+	if err == nil {
+		if err = c.checkIssuer(ctx, token); err != nil {
+			user = nil
+		}
+	}
 	if c.observe != nil {
 		c.observe(outcome(err), time.Since(began))
 	}

@@ -6,13 +6,14 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/config"
 	"github.com/gatepass/gatepass/gateway/review"
 )
 
 const userAgent = "gatepass-gateway"
 
-// reviewer makes the client that an auth config describes.
+// reviewer makes the client that an auth config of the file describes.
 func (s *Store) reviewer(c *config.KubernetesAuthConfig) (*review.Client, error) {
 	target, err := s.target(c)
 	if err != nil {
@@ -20,9 +21,37 @@ func (s *Store) reviewer(c *config.KubernetesAuthConfig) (*review.Client, error)
 	}
 	target.UserAgent = userAgent
 	return review.New(review.Options{
-		Config:  target,
-		Self:    c.Reviewer.Type == config.ReviewerSelf,
-		Observe: s.options.ObserveReview,
+		Config:    target,
+		Self:      c.Reviewer.Type == config.ReviewerSelf,
+		AnyIssuer: true,
+		Observe:   s.options.ObserveReview,
+	})
+}
+
+// storedReviewer makes the client that an auth config of the store describes.
+func (s *Store) storedReviewer(c *catalog.AuthConfig) (*review.Client, error) {
+	target, err := s.target(&config.KubernetesAuthConfig{
+		Host:     c.Host,
+		CABundle: c.CACert,
+		Reviewer: config.Reviewer{Type: config.ReviewerType(c.Reviewer)},
+	})
+	if err != nil {
+		return nil, err
+	}
+	switch c.Reviewer {
+	case catalog.ReviewerToken:
+		target.BearerToken = string(c.ReviewerJWT)
+	case catalog.ReviewerCertificate:
+		target.CertData, target.KeyData = []byte(c.ClientCert), c.ClientKey
+	case catalog.ReviewerGateway, catalog.ReviewerSelf:
+	}
+	target.UserAgent = userAgent
+	return review.New(review.Options{
+		Config:    target,
+		Self:      c.Reviewer == catalog.ReviewerSelf,
+		Issuer:    c.Issuer,
+		AnyIssuer: c.DisableIssuerValidation,
+		Observe:   s.options.ObserveReview,
 	})
 }
 

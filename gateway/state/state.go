@@ -1,5 +1,6 @@
-// Package state keeps what the gateway answers from, made of a declarative
-// configuration: one immutable snapshot, swapped whole.
+// Package state keeps what the gateway answers logins from, made of the
+// configuration file and of the catalog's auth methods and auth configs: one
+// immutable snapshot, swapped whole.
 package state
 
 import (
@@ -15,9 +16,9 @@ import (
 
 	"github.com/gatepass/gatepass/gateway"
 	"github.com/gatepass/gatepass/gateway/authmethod"
+	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/config"
 	"github.com/gatepass/gatepass/gateway/keys"
-	"github.com/gatepass/gatepass/gateway/review"
 	"github.com/gatepass/gatepass/gateway/session"
 )
 
@@ -30,6 +31,9 @@ type Options struct {
 	// Cluster returns the configuration to reach the gateway's own cluster with
 	// its own credentials. It is asked only if the configuration needs it.
 	Cluster func() (*rest.Config, error)
+	// Catalog has what is not in the configuration file. CatalogChanged is to be
+	// its Options.Changed.
+	Catalog *catalog.Catalog
 	// Keys keeps the keys that no file holds.
 	Keys keys.Store
 	// ObserveReview, if set, is told how long each token review took.
@@ -43,17 +47,20 @@ type Store struct {
 	present atomic.Pointer[snapshot]
 	// changing is held by what replaces the snapshot.
 	changing sync.Mutex
+	// behind means that the catalog has changed, but could not be read.
+	behind bool
 }
 
 // New makes a store that holds nothing yet.
 func New(o Options) *Store { return &Store{options: o} }
 
-// State returns the present snapshot, or nil before the first.
+// State returns the present snapshot, or nil before the first. It is nil too
+// until the catalog has been read, because only that knows what was revoked.
 func (s *Store) State() gateway.State {
-	if present := s.present.Load(); present != nil {
-		return present
+	if s.Ready() != nil {
+		return nil // not a State that holds a nil snapshot
 	}
-	return nil // not a State that holds a nil snapshot
+	return s.present.Load()
 }
 
 // Ready is nil once there is a snapshot.
@@ -61,7 +68,7 @@ func (s *Store) Ready() error {
 	if s.present.Load() == nil {
 		return errors.New("no valid configuration yet")
 	}
-	return nil
+	return s.options.Catalog.Ready() //nolint:wrapcheck // it says all there is to say
 }
 
 // Apply takes a configuration into use, completely or not at all.
@@ -70,35 +77,112 @@ func (s *Store) Apply(ctx context.Context, cfg *config.Config) error {
 	defer cancel()
 	s.changing.Lock()
 	defer s.changing.Unlock()
-	next, err := s.build(ctx, cfg)
+	old := s.present.Load()
+	next := &snapshot{config: cfg, catalog: s.options.Catalog}
+	err := s.declare(next)
+	if err == nil {
+		err = s.readFileKeys(ctx, next, old) // after all else: it may generate keys
+	}
 	if err != nil {
+		next.declared.close()
 		return err
 	}
-	if old := s.present.Swap(next); old != nil {
-		old.close()
+	s.options.Catalog.SetFile(cfg)
+	if err := s.fill(ctx, next, old); err != nil {
+		next.declared.close()
+		return err
 	}
+	s.replace(next)
 	return nil
+}
+
+// CatalogChanged takes the catalog's auth methods and auth configs into use. What
+// can't be read is tried again by Follow.
+func (s *Store) CatalogChanged(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, applyTimeout)
+	defer cancel()
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	s.update(ctx)
+}
+
+// update is CatalogChanged for those who hold s.changing.
+func (s *Store) update(ctx context.Context) {
+	old := s.present.Load()
+	if old == nil {
+		return
+	}
+	next := &snapshot{config: old.config, catalog: old.catalog, declared: old.declared, fileKeys: old.fileKeys}
+	if err := s.fill(ctx, next, old); err != nil {
+		s.behind = true
+		s.options.Logger.Error("changed auth methods can't be taken into use; the ones before stay", "error", err)
+		return
+	}
+	s.replace(next)
+}
+
+// fill adds what the store has to what the file has. If the store can't be read, it
+// is what it had before.
+func (s *Store) fill(ctx context.Context, next, old *snapshot) error {
+	logins, err := s.options.Catalog.Logins(ctx)
+	s.behind = err != nil
+	switch {
+	case err == nil:
+	case ctx.Err() == nil && old != nil:
+		s.options.Logger.Warn("auth methods of the store can't be read; the ones before stay in use", "error", err)
+		logins = old.logins
+	default:
+		return fmt.Errorf("auth methods of the store: %w", err)
+	}
+	s.store(next, old, logins)
+	return s.sign(next, old)
+}
+
+func (s *Store) replace(next *snapshot) {
+	old := s.present.Swap(next)
+	if old == nil {
+		return
+	}
+	for _, clients := range [...]struct{ old, now clients }{{old.declared, next.declared}, {old.stored, next.stored}} {
+		for name, c := range clients.old {
+			if clients.now[name] != c {
+				c.close()
+			}
+		}
+	}
 }
 
 // Close lets go of idle connections.
 func (s *Store) Close() {
 	if present := s.present.Load(); present != nil {
-		present.close()
+		present.declared.close()
+		present.stored.close()
 	}
 }
 
-// snapshot implements gateway.State. It never changes.
+// snapshot implements gateway.State. It never changes; what it asks the catalog
+// does.
 type snapshot struct {
-	authConfigs map[string]*gateway.AuthConfig
-	methods     map[string]*authmethod.Method
-	reviewers   []*review.Client
-	config      *config.Config
+	config  *config.Config
+	catalog *catalog.Catalog
+	// logins are what stored and parts of methods were made of.
+	logins *catalog.Logins
+	// declared are the auth configs of the file, and stored the others.
+	declared, stored clients
+	methods          map[string]*authmethod.Method // by access id
+	names            map[string]*authmethod.Method
+	fileKeys
 	signing
 }
 
 func (s *snapshot) AuthConfig(name string) (*gateway.AuthConfig, bool) {
-	c, ok := s.authConfigs[name]
-	return c, ok
+	if c, ok := s.declared[name]; ok {
+		return &c.AuthConfig, true
+	}
+	if c, ok := s.stored[name]; ok {
+		return &c.AuthConfig, true
+	}
+	return nil, false
 }
 
 func (s *snapshot) AuthMethod(accessID string) (*authmethod.Method, bool) {
@@ -107,69 +191,30 @@ func (s *snapshot) AuthMethod(accessID string) (*authmethod.Method, bool) {
 }
 
 func (s *snapshot) AuthMethodNamed(name string) (*authmethod.Method, bool) {
-	for _, m := range s.methods {
-		if m.Name == name {
-			return m, true
-		}
-	}
-	return nil, false
+	m, ok := s.names[name]
+	return m, ok
 }
 
 func (s *snapshot) Sessions() *session.Keyring { return s.sessions }
 
 func (s *snapshot) Authenticate(token string) (*session.Claims, error) {
-	return s.sessions.Verify(token, time.Now())
+	now := time.Now()
+	claims, err := s.sessions.Verify(token, now)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // the texts are for callers
+	}
+	if err := s.catalog.View().Check(claims, now); err != nil {
+		return nil, err //nolint:wrapcheck // the texts are for callers
+	}
+	return claims, nil
 }
 
-func (s *snapshot) LeaseEnd(c *session.Claims) time.Time { return c.ExpiresAt() }
+func (s *snapshot) LeaseEnd(c *session.Claims) time.Time { return s.catalog.View().LeaseEnd(c) }
 
-func (s *snapshot) VerifyAccessKey(string, string) bool { return false }
-
-func (s *snapshot) IssueTime(_, _ string, now time.Time) time.Time { return now }
-
-func (s *snapshot) close() {
-	for _, r := range s.reviewers {
-		r.Close()
-	}
+func (s *snapshot) VerifyAccessKey(accessID, accessKey string) bool {
+	return s.catalog.View().VerifyAccessKey(accessID, accessKey)
 }
 
-func (s *Store) build(ctx context.Context, cfg *config.Config) (*snapshot, error) {
-	next := &snapshot{
-		authConfigs: make(map[string]*gateway.AuthConfig, len(cfg.KubernetesAuthConfigs)),
-		methods:     make(map[string]*authmethod.Method, len(cfg.AuthMethods)),
-	}
-	var errs []error
-	for i := range cfg.KubernetesAuthConfigs {
-		c := &cfg.KubernetesAuthConfigs[i]
-		reviewer, err := s.reviewer(c)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("kubernetes auth config %q: %w", c.Name, err))
-			continue
-		}
-		next.reviewers = append(next.reviewers, reviewer)
-		next.authConfigs[c.Name] = &gateway.AuthConfig{Name: c.Name, AccessID: c.AccessID, Reviewer: reviewer}
-	}
-	for i := range cfg.AuthMethods {
-		m := &cfg.AuthMethods[i]
-		next.methods[m.AccessID] = &authmethod.Method{
-			Name:            m.Name,
-			AccessID:        m.AccessID,
-			Expires:         m.AccessExpires,
-			SessionTTL:      m.SessionTTL,
-			SessionMaxTTL:   m.SessionMaxTTL,
-			BoundIPs:        m.BoundIPs,
-			Audience:        m.Kubernetes.Audience,
-			Namespaces:      m.Kubernetes.BoundNamespaces,
-			PodNames:        m.Kubernetes.BoundPodNames,
-			ServiceAccounts: m.Kubernetes.BoundServiceAccountNames,
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return nil, err // before any key is generated
-	}
-	next.config = cfg
-	if err := s.sign(ctx, next, s.present.Load()); err != nil {
-		return nil, err
-	}
-	return next, nil
+func (s *snapshot) IssueTime(accessID, subject string, now time.Time) time.Time {
+	return s.catalog.View().IssueTime(accessID, subject, now)
 }

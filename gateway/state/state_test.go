@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -22,9 +23,13 @@ import (
 	"go.uber.org/goleak"
 	"k8s.io/client-go/rest"
 
+	"github.com/gatepass/gatepass/gateway/audit"
+	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/config"
 	"github.com/gatepass/gatepass/gateway/keys"
+	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/session"
+	"github.com/gatepass/gatepass/gateway/store/bolt"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -90,6 +95,41 @@ func TestTarget(t *testing.T) {
 	})
 }
 
+// running is a catalog over an empty database. It runs until the returned function
+// is called.
+func running(t *testing.T, changed func(context.Context)) (*catalog.Catalog, func()) {
+	t.Helper()
+	database, err := bolt.Open(bolt.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "seal.key")
+	if _, err := seal.CreateFile(name); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	sealer, err := seal.New(seal.Options{File: name, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := catalog.New(catalog.Options{Store: seal.Guard(database), Seal: sealer, Audit: audit.NewLog(io.Discard), Logger: log, Changed: changed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	for c.Ready() != nil {
+		time.Sleep(time.Millisecond)
+	}
+	return c, func() {
+		cancel()
+		if err := errors.Join(<-ended, database.Close()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func parse(t *testing.T, text string) *config.Config {
 	t.Helper()
 	cfg, err := config.Parse([]byte("apiVersion: config.gatepass.dev/v1alpha1\nkind: GatewayConfig\nissuer: https://g\n" + text))
@@ -107,7 +147,9 @@ func TestApply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store := New(Options{Cluster: func() (*rest.Config, error) { return &rest.Config{Host: "https://own"}, nil }, Keys: dir})
+	objects, stop := running(t, nil)
+	t.Cleanup(stop)
+	store := New(Options{Cluster: func() (*rest.Config, error) { return &rest.Config{Host: "https://own"}, nil }, Catalog: objects, Keys: dir, Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(store.Close)
 	if store.State() != nil || store.Ready() == nil {
 		t.Fatal("ready without a configuration")
@@ -154,7 +196,9 @@ func (brokenKeys) Keys(context.Context, []string, map[string]crypto.Signer) (map
 
 func TestApplyWithoutKeys(t *testing.T) {
 	t.Parallel()
-	store := New(Options{Cluster: noCluster, Keys: brokenKeys{}})
+	objects, stop := running(t, nil)
+	t.Cleanup(stop)
+	store := New(Options{Cluster: noCluster, Catalog: objects, Keys: brokenKeys{}, Logger: slog.New(slog.DiscardHandler)})
 	if err := store.Apply(t.Context(), parse(t, oneMethod)); err == nil || store.Ready() == nil {
 		t.Errorf("ready without signing keys: %v", err)
 	}
@@ -185,7 +229,9 @@ func TestFollow(t *testing.T) {
 	newKey()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		store := New(Options{Cluster: noCluster, Keys: dir, Logger: slog.New(slog.DiscardHandler)})
+		objects, stop := running(t, nil)
+		defer stop()
+		store := New(Options{Cluster: noCluster, Catalog: objects, Keys: dir, Logger: slog.New(slog.DiscardHandler)})
 		text := oneMethod + "- {name: f, accessID: p-fffffffff12km, sessionTTL: 150s, signingKeyFile: " + file + ", kubernetes: {}}\n"
 		if err := store.Apply(ctx, parse(t, text)); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,124 @@
+package review
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json"
+)
+
+// ReasonIssuer is of a token that the API server accepts, but of another issuer
+// than the auth config names.
+const ReasonIssuer Reason = "token-issuer"
+
+const (
+	// legacyIssuer is what tokens of Secrets say, whatever the API server's issuer
+	// is (k8s.io/kubernetes/pkg/serviceaccount, legacy.go).
+	legacyIssuer = "kubernetes/serviceaccount"
+
+	discoveryPath = "/.well-known/openid-configuration"
+	// issuerInterval is how long a discovered issuer is taken for granted, and how
+	// long it is left alone that there is none to be read.
+	issuerInterval = 10 * time.Minute
+)
+
+// issuers knows the API server's issuer.
+type issuers struct {
+	mu    sync.Mutex
+	found string
+	asked time.Time
+}
+
+// checkIssuer compares what an accepted token says of its issuer. The text is
+// trustworthy: the API server has verified the signature over it.
+func (c *Client) checkIssuer(ctx context.Context, token string) error {
+	if c.anyIssuer {
+		return nil
+	}
+	want := c.issuer
+	if want == "" {
+		if want = c.discovered(ctx); want == "" {
+			return nil
+		}
+	}
+	got := issuerOf(token)
+	if got == want || c.issuer == "" && got == legacyIssuer {
+		return nil
+	}
+	return &Rejection{Reason: ReasonIssuer, Detail: fmt.Sprintf("the token's issuer is %q, and %q is asked for", clean(got, token), want)}
+}
+
+// issuerOf reads a token's iss; it is empty if there is none.
+func issuerOf(token string) string {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return ""
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return ""
+	}
+	var claims struct {
+		Issuer string `json:"iss"`
+	}
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		return ""
+	}
+	return claims.Issuer
+}
+
+// discovered is the issuer that the API server names, or empty if it does not tell
+// the reviewer.
+func (c *Client) discovered(ctx context.Context) string {
+	c.issuers.mu.Lock()
+	defer c.issuers.mu.Unlock()
+	if time.Since(c.issuers.asked) < issuerInterval {
+		return c.issuers.found
+	}
+	found, err := c.discover(ctx)
+	if err != nil && ctx.Err() != nil {
+		return c.issuers.found // the caller has gone; the next one asks
+	}
+	if err == nil {
+		c.issuers.found = found
+	}
+	c.issuers.asked = time.Now()
+	return c.issuers.found
+}
+
+func (c *Client) discover(ctx context.Context) (string, error) {
+	address, err := url.Parse(c.url)
+	if err != nil {
+		return "", fmt.Errorf("discover the issuer: %w", err)
+	}
+	address.Path = strings.TrimSuffix(address.Path, path) + discoveryPath
+	asked, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(asked, http.MethodGet, address.String(), http.NoBody)
+	if err != nil {
+		return "", fmt.Errorf("discover the issuer: %w", err)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return "", fmt.Errorf("discover the issuer: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }() // read to its end or given up: nothing to learn from it
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return "", fmt.Errorf("discover the issuer: %w", err)
+	}
+	var document struct {
+		Issuer string `json:"issuer"`
+	}
+	if err := json.Unmarshal(answer, &document); err != nil || res.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("discover the issuer: the API server answers %d", res.StatusCode)
+	}
+	return document.Issuer, nil
+}
