@@ -101,7 +101,13 @@ func (h *Handler) writeItem(c *call) (*answer, error) {
 			return nil, refuse(http.StatusBadRequest, "cas must not be negative")
 		}
 	}
-	n, err := c.set(c.Context(), value, expect)
+	// What the caller may do decides what is tried, so that the audit log has no
+	// denials that nobody asked for.
+	may, err := c.as.Permissions(c.Context(), access.ItemRule, c.item())
+	if err != nil {
+		return nil, err
+	}
+	n, err := c.set(c.Context(), value, expect, may)
 	if errors.Is(err, catalog.ErrExists) || (expect > 0 && errors.Is(err, catalog.ErrNotFound)) {
 		return nil, refuse(http.StatusBadRequest, "check-and-set parameter did not match the current version")
 	}
@@ -109,21 +115,18 @@ func (h *Handler) writeItem(c *call) (*answer, error) {
 		return nil, err
 	}
 	written := version{Version: n, Created: time.Now().UTC()}
-	// It is written: that it can't be described now is no failure.
-	if described, err := c.as.Item(c.Context(), c.item()); err == nil {
-		written = versionOf(&described, n)
+	if slices.Contains(may, access.Read) {
+		// It is written: that it can't be described now is no failure.
+		if described, err := c.as.Item(c.Context(), c.item()); err == nil {
+			written = versionOf(&described, n)
+		}
 	}
 	return data(written), nil
 }
 
 // set writes an item that may or may not exist; expect is -1 if that does not
-// matter, and 0 if it must not exist. What the caller may do decides what is
-// tried, so that the audit log has no denials that nobody asked for.
-func (c *call) set(ctx context.Context, value []byte, expect int) (int, error) {
-	may, err := c.as.Permissions(ctx, access.ItemRule, c.item())
-	if err != nil {
-		return 0, err
-	}
+// matter, and 0 if it must not exist.
+func (c *call) set(ctx context.Context, value []byte, expect int, may []access.Capability) (int, error) {
 	creates, updates := slices.Contains(may, access.Create), slices.Contains(may, access.Update)
 	if expect != 0 && (updates || !creates) {
 		n, err := c.as.SetValue(ctx, c.item(), value, expect)
@@ -131,7 +134,7 @@ func (c *call) set(ctx context.Context, value []byte, expect int) (int, error) {
 			return n, err
 		}
 	}
-	err = c.as.CreateItem(ctx, catalog.Item{Name: c.item()}, value)
+	err := c.as.CreateItem(ctx, catalog.Item{Name: c.item()}, value)
 	switch {
 	case err == nil:
 		return 1, nil
@@ -205,30 +208,39 @@ func listed(names []string) (*answer, error) {
 // Folders have a slash at the end.
 func (h *Handler) listItems(c *call) (*answer, error) {
 	folder := "/" + strings.Trim(c.name, "/")
-	items, folders, _, err := c.as.ListItems(c.Context(), folder, catalog.Page{})
-	if err != nil {
-		return nil, err
-	}
 	inside := strings.TrimSuffix(folder, "/") + "/"
 	var names []string
-	add := func(path string, isFolder bool) {
-		rest, ok := strings.CutPrefix("/"+strings.Trim(path, "/"), inside)
-		if !ok {
-			return
+	page := catalog.Page{Limit: listPage}
+	for {
+		items, _, next, err := c.as.ListItems(c.Context(), folder, page)
+		if err != nil {
+			return nil, err
 		}
-		if name, _, deeper := strings.Cut(rest, "/"); deeper || isFolder {
-			rest = name + "/"
+		for i := range items {
+			name, _, deeper := strings.Cut(strings.TrimPrefix(items[i].Name, inside), "/")
+			if deeper {
+				name += "/"
+			}
+			if len(names) == 0 || names[len(names)-1] != name {
+				names = append(names, name)
+			}
 		}
-		names = append(names, rest)
+		if next == "" {
+			return listed(names)
+		}
+		page.After = next
+		if last := names[len(names)-1]; strings.HasSuffix(last, "/") {
+			// Nothing else of that folder is wanted. Names are in order, and 0 is what
+			// comes after the slash: no name of the folder is after this, and no other
+			// one before it.
+			page.After = inside + strings.TrimSuffix(last, "/") + "0"
+		}
 	}
-	for i := range items {
-		add(items[i].Name, false)
-	}
-	for _, f := range folders {
-		add(f, true)
-	}
-	return listed(names)
 }
+
+// listPage is how many items are looked at a time: a folder may hold all there
+// are.
+const listPage = 1000
 
 // soleField is the name of the field that a value of plain text is shown as.
 const soleField = "value"

@@ -170,12 +170,14 @@ func (h *Handler) writeRole(c *call) (*answer, error) {
 	case errors.Is(err, errNotRole):
 		return nil, refuse(http.StatusBadRequest, "there is an auth method "+quote(c.name)+" that does not belong to auth/"+c.mount+"; choose another name")
 	case errors.Is(err, catalog.ErrNotFound):
-		m = catalog.Method{Name: c.name, Type: catalog.TypeK8s, AuthConfigs: []string{c.mount}, GeneratedKey: true}
+		m = catalog.Method{Name: c.name, Type: catalog.TypeK8s, AuthConfigs: []string{c.mount}}
 		if err := req.complete(); err != nil {
 			return nil, err
 		}
 		req.apply(&m)
-		_, err = c.as.CreateMethod(c.Context(), m)
+		if _, err = c.as.CreateMethod(c.Context(), m); errors.Is(err, catalog.ErrNotFound) {
+			return nil, refuse(http.StatusBadRequest, "there is no auth/"+c.mount+" yet; write auth/"+c.mount+"/config first")
+		}
 	case err == nil:
 		req.apply(&m)
 		err = c.as.UpdateMethod(c.Context(), c.name, m)
