@@ -15,6 +15,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/authmethod"
 	"github.com/gatepass/gatepass/gateway/session"
+	"github.com/gatepass/gatepass/gateway/vault"
 )
 
 // State is one consistent view of what requests are answered from. It does
@@ -24,12 +25,16 @@ type State interface {
 	AuthConfig(name string) (*AuthConfig, bool)
 	// AuthMethod finds an auth method by access id.
 	AuthMethod(accessID string) (*authmethod.Method, bool)
+	// AuthMethodNamed finds an auth method by name.
+	AuthMethodNamed(name string) (*authmethod.Method, bool)
 	// Sessions signs, and publishes the keys.
 	Sessions() *session.Keyring
 	// Authenticate returns the claims of a session that is valid now: signed by
 	// the gateway, not ended, not revoked. It asks nobody. The error is one of
 	// package session's, whose texts are for callers.
 	Authenticate(token string) (*session.Claims, error)
+	// LeaseEnd is when a session that is valid ends unless it is renewed.
+	LeaseEnd(*session.Claims) time.Time
 	// VerifyAccessKey says whether an access key is the one of an access id, whose
 	// AuthMethod says what else it takes to log in. It takes the same time
 	// whichever is wrong.
@@ -64,6 +69,9 @@ type Options struct {
 	// State returns the present view, or nil as long as there is none.
 	State func() State
 	Audit Auditor
+	// Catalog keeps what sessions read and change. Nil leaves the gateway with
+	// what its configuration file declares.
+	Catalog Catalog
 	// Ready says why the gateway should not get requests; nil if it should.
 	Ready   func() error
 	Logger  *slog.Logger
@@ -95,15 +103,30 @@ const (
 	DefaultMaxTotal = 448
 )
 
+// Bounds of requests that take much memory. A list of 100,000 items takes some
+// 50 MB while it is made and sent.
+const (
+	maxLists        = 2
+	maxBulky        = 32
+	maxWaitingLarge = 64
+)
+
 // Gateway is the V2 API as an http.Handler.
 type Gateway struct {
-	state    func() State
-	audit    Auditor
-	ready    func() error
-	log      *slog.Logger
-	metrics  *metrics
-	limits   *limits
-	commands map[string]command
+	state   func() State
+	audit   Auditor
+	catalog Catalog
+	ready   func() error
+	log     *slog.Logger
+	metrics *metrics
+	limits  *limits
+	// lists and bulky bound how many requests at a time answer with everything
+	// there is, and how many have bodies of more than maxUsualBody.
+	lists, bulky *limiter
+	guesses      *guesses
+	byName       map[string]*route
+	// vault is nil without a catalog.
+	vault *vault.Handler
 }
 
 // New makes a gateway.
@@ -118,6 +141,7 @@ func New(o Options) (*Gateway, error) {
 	g := &Gateway{
 		state:   o.State,
 		audit:   o.Audit,
+		catalog: o.Catalog,
 		ready:   o.Ready,
 		log:     o.Logger,
 		metrics: metrics,
@@ -129,10 +153,21 @@ func New(o Options) (*Gateway, error) {
 			patience:   time.Duration(orDefault(int64(o.Patience), int64(DefaultPatience))),
 		},
 	}
-	g.commands = map[string]command{
-		"auth":                g.login,
-		"validate-token":      g.validateToken,
-		"describe-sub-claims": g.describeSubClaims,
+	patience := g.limits.patience
+	g.lists = &limiter{slots: make(chan struct{}, maxLists), maxWaiting: maxWaitingLarge, patience: patience}
+	g.bulky = &limiter{slots: make(chan struct{}, maxBulky), maxWaiting: maxWaitingLarge, patience: patience}
+	g.guesses = &guesses{forgiven: map[guesser]time.Time{}}
+	g.byName = map[string]*route{}
+	for _, r := range g.routes() {
+		for _, name := range r.names {
+			g.byName[name] = &r
+		}
+	}
+	if g.catalog == nil {
+		return g, nil
+	}
+	if g.vault, err = g.newVault(); err != nil {
+		return nil, err
 	}
 	return g, nil
 }
@@ -147,5 +182,5 @@ func orDefault[T int | int64](v, otherwise T) T {
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer g.recoverPanic(w, r)
-	g.route(w, r)
+	g.dispatch(w, r)
 }

@@ -72,6 +72,10 @@ func (s *fixedState) Authenticate(token string) (*session.Claims, error) {
 
 func (s *fixedState) VerifyAccessKey(string, string) bool { return false }
 
+func (s *fixedState) AuthMethodNamed(name string) (*authmethod.Method, bool) {
+	return &s.method, name == s.method.Name
+}
+func (s *fixedState) LeaseEnd(c *session.Claims) time.Time           { return c.ExpiresAt() }
 func (s *fixedState) IssueTime(_, _ string, now time.Time) time.Time { return now }
 
 func keyring(t testing.TB) *session.Keyring {
@@ -122,6 +126,7 @@ func newGateway(t testing.TB, state *fixedState, change func(*Options)) (*Gatewa
 	if state.sessions == nil {
 		state.sessions = keyring(t)
 	}
+	state.method.AccessID = accessID
 	kept := &records{}
 	o := Options{
 		State:   func() State { return state },
@@ -200,7 +205,7 @@ func TestRoutes(t *testing.T) {
 			{"validate-token is a command", "POST", "/validate-token", 400, "token is missing"},
 			{"describe-sub-claims is a command", "POST", "/describe-sub-claims", 401, "unauthorized"},
 			{"the base itself is no command", "POST", "", 404, "unknown command"},
-			{"another name is no command", "POST", "/get-secret-value", 404, "unknown command: get-secret-value"},
+			{"another name is no command", "POST", "/get-secret-values", 404, "unknown command: get-secret-values"},
 			{"a longer path is no command", "POST", "/auth/x", 404, "unknown command: auth/x"},
 			{"a name in another case is no command", "POST", "/Auth", 404, "unknown command"},
 			{"dots don't climb", "POST", "/x/../auth", 404, "unknown command"},

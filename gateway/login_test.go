@@ -35,8 +35,10 @@ func TestLoginRefuses(t *testing.T) {
 		{"a field given twice", `{"access-type":"k8s","access-type":"k8s"}`, 400, "not a JSON object", "bad-request"},
 		{"text that is not UTF-8", "{\"access-id\":\"\xff\"}", 400, "not a JSON object", "bad-request"},
 		{"deep nesting", strings.Repeat(`{"a":`, 12000), 400, "not a JSON object", "bad-request"},
-		{"null", "null", 400, "access type [] is not supported", "access-type-not-supported"},
-		{"an empty access key", `{"access-type":"access_key","access-id":"` + accessID + `","access-key":""}`, 400, "access type [access_key] is not supported", "access-type-not-supported"},
+		{"null", "null", 400, "access-id and access-key must be given", "access-key-missing"},
+		{"no access type is access_key", `{"access-id":"` + accessID + `"}`, 400, "access-id and access-key must be given", "access-key-missing"},
+		{"an empty access key", `{"access-type":"access_key","access-id":"` + accessID + `","access-key":""}`, 400, "access-id and access-key must be given", "access-key-missing"},
+		{"an access type of another gateway", `{"access-type":"saml"}`, 400, "access type [saml] is not supported by this gateway; use k8s or access_key", "access-type-not-supported"},
 		{"an access type in another case", strings.Replace(loginBody(aToken), `"k8s"`, `"K8S"`, 1), 400, "access type [K8S] is not supported", "access-type-not-supported"},
 		{"an unknown auth config", strings.Replace(loginBody(aToken), "k8s-conf", "x", 1), 401, "k8s auth name [x] not found", "auth-config-not-found"},
 		{"an unknown access id", strings.Replace(loginBody(aToken), accessID, "p-x", 1), 401, "access id [p-x] does not belong to k8s auth name [k8s-conf]", "access-id-mismatch"},
@@ -192,15 +194,15 @@ func TestSessionsEndWithTheirMethod(t *testing.T) {
 			}
 			a := &attempt{}
 			g.grant(&call{Request: httptest.NewRequest(http.MethodPost, "/auth", nil), state: &fixedState{sessions: ring}}, a,
-				&AuthConfig{Name: "k8s-conf"}, method, &authmethod.Identity{Namespace: "ns", ServiceAccount: "sa"})
+				method, identified{subject: "system:serviceaccount:ns:sa"})
 			if tt.want == 0 {
-				if a.answer != nil || a.event.Reason != string(authmethod.ReasonAccessExpired) || a.refused == nil || a.refused.status != http.StatusUnauthorized {
+				if a.token != "" || a.event.Reason != string(authmethod.ReasonAccessExpired) || a.refused == nil || a.refused.status != http.StatusUnauthorized {
 					t.Errorf("%s: %+v", tt.name, a)
 				}
 				continue
 			}
-			if a.answer == nil || a.answer.Creds.Expiry != time.Now().Add(tt.want).Unix() {
-				t.Errorf("%s: %+v", tt.name, a.answer)
+			if a.claims == nil || a.claims.Expiry != time.Now().Add(tt.want).Unix() {
+				t.Errorf("%s: %+v", tt.name, a.claims)
 			}
 		}
 	})

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -14,6 +15,9 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/gatepass/gatepass/gateway/session"
+	v2 "github.com/gatepass/gatepass/gateway/v2"
+	"github.com/gatepass/gatepass/gateway/v2/command"
+	"github.com/gatepass/gatepass/gateway/vault"
 )
 
 // Bounds of request bodies, in bytes. They decide how much memory strangers
@@ -24,10 +28,33 @@ const (
 	maxLoginBody = 64 << 10
 	// maxTokenBody is for the commands that take a session token.
 	maxTokenBody = 2 * session.MaxLength
+	// maxUsualBody is what every connection may send at a time. A command that takes
+	// more waits until few others do.
+	maxUsualBody = 64 << 10
 )
 
-// command answers a POST.
-type command func(*call) (any, *refusal)
+// route is a command as the server carries it out.
+type route struct {
+	// names are the spellings of its path, without base and slash.
+	names []string
+	// maxBody bounds its request, in bytes. It is at most maxUsualBody, or
+	// command.MaxBody.
+	maxBody int64
+	do      func(*call) (any, *refusal)
+}
+
+// routes are all commands.
+func (g *Gateway) routes() []route {
+	routes := []route{
+		{names: []string{"auth"}, maxBody: maxLoginBody, do: g.login},
+		{names: []string{"validate-token"}, maxBody: maxTokenBody, do: g.validateToken},
+		{names: []string{"describe-sub-claims"}, maxBody: maxTokenBody, do: g.describeSubClaims},
+	}
+	for _, c := range command.Table() {
+		routes = append(routes, route{names: c.Names, maxBody: c.MaxBody, do: g.managed(c)})
+	}
+	return routes
+}
 
 // call is a request as a command sees it.
 type call struct {
@@ -35,6 +62,23 @@ type call struct {
 	writer http.ResponseWriter
 	// state is nil as long as there is no valid configuration.
 	state State
+	// turns are to be given back when the answer is written.
+	turns []*limiter
+}
+
+// take waits for a turn of those that bound what takes much memory.
+func (c *call) take(ctx context.Context, turns *limiter) *refusal {
+	if err := turns.acquire(ctx); err != nil {
+		return &refusal{http.StatusTooManyRequests, "too many large requests at a time; try again", 2 * time.Second}
+	}
+	c.turns = append(c.turns, turns)
+	return nil
+}
+
+func (c *call) giveBack() {
+	for _, turns := range c.turns {
+		turns.release()
+	}
 }
 
 // refusal is an answer other than 200.
@@ -50,10 +94,14 @@ func refuse(status int, format string, args ...any) *refusal {
 	return &refusal{status: status, public: fmt.Sprintf(format, args...)}
 }
 
-// route finds what answers a path. Clients write the base in three ways, and
+// dispatch finds what answers a path. Clients write the base in three ways, and
 // some join it with two slashes; http.ServeMux would answer those with a
 // redirect, which clients don't follow with a POST.
-func (g *Gateway) route(w http.ResponseWriter, r *http.Request) {
+func (g *Gateway) dispatch(w http.ResponseWriter, r *http.Request) {
+	if g.vault != nil && strings.HasPrefix(r.URL.Path, vault.Prefix) {
+		g.vault.ServeHTTP(w, r)
+		return
+	}
 	name := commandName(r.URL.Path)
 	switch name {
 	case "healthz":
@@ -90,7 +138,7 @@ func (g *Gateway) get(w http.ResponseWriter, r *http.Request, answer func()) {
 }
 
 func (g *Gateway) post(w http.ResponseWriter, r *http.Request, name string) {
-	found, ok := g.commands[name]
+	found, ok := g.byName[name]
 	if !ok {
 		// One client probes the base for this text.
 		writeRefusal(w, refuse(http.StatusNotFound, "unknown command: %s", shorten(name)))
@@ -101,12 +149,24 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, name string) {
 		writeRefusal(w, refuse(http.StatusMethodNotAllowed, "use POST"))
 		return
 	}
-	answer, refused := found(&call{Request: r, writer: w, state: g.state()})
+	c := &call{Request: r, writer: w, state: g.state()}
+	defer c.giveBack()
+	answer, refused := g.perform(r.Context(), c, found)
 	if refused != nil {
 		writeRefusal(w, refused)
 		return
 	}
 	writeAnswer(w, answer)
+}
+
+// perform does what a route is for, when it is a large request's turn.
+func (g *Gateway) perform(ctx context.Context, c *call, found *route) (any, *refusal) {
+	if found.maxBody > maxUsualBody && (c.ContentLength < 0 || c.ContentLength > maxUsualBody) {
+		if refused := c.take(ctx, g.bulky); refused != nil {
+			return nil, refused
+		}
+	}
+	return found.do(c)
 }
 
 // notConfigured is the answer to everything that needs a configuration as long
@@ -185,9 +245,7 @@ func writeRefusal(w http.ResponseWriter, f *refusal) {
 	}
 	// The text quotes what callers sent, cut off by shorten between any two bytes;
 	// Marshal refuses what is not UTF-8.
-	body, err := json.Marshal(struct {
-		Error string `json:"error"`
-	}{strings.ToValidUTF8(f.public, "�")})
+	body, err := json.Marshal(v2.Failure{Error: strings.ToValidUTF8(f.public, "�")})
 	if err != nil {
 		body = []byte(`{"error":"internal error"}`)
 	}
@@ -233,6 +291,14 @@ func clientAddress(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	return address.Addr().Unmap().WithZone("")
+}
+
+// addressText is clientAddress as it is recorded, empty if it is not known.
+func addressText(r *http.Request) string {
+	if client := clientAddress(r); client.IsValid() {
+		return client.String()
+	}
+	return ""
 }
 
 // shorten bounds a text of the caller's that is repeated to the caller.

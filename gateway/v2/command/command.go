@@ -1,5 +1,5 @@
-// Package command carries out the commands of the V2 API that a session can
-// make: it turns requests into operations of the catalog, and what comes back into
+// Package command carries out the commands of the V2 API on what the catalog
+// keeps: it turns requests into operations of the catalog, and what comes back into
 // answers. It knows nothing of HTTP.
 //
 // Every operation is authorised and audited by the catalog, under the session
@@ -32,9 +32,8 @@ const (
 // Session is who calls a command. What is done, is done as that.
 type Session struct {
 	catalog.Accessor
-	// SubClaims and Expires are the session's.
-	SubClaims map[string][]string
-	Expires   time.Time
+	// Expires is when the session does.
+	Expires time.Time
 }
 
 // Command is one command.
@@ -126,7 +125,6 @@ func Table() []Command {
 		command(updateAssociation, "update-assoc"),
 		command(deleteAssociation, "delete-assoc"),
 
-		command(describeSubClaims, "describe-sub-claims"),
 		command(describePermissions, "describe-permissions"),
 		command(revokeCreds, "revoke-creds"),
 		command(revokeIdentity, "revoke-identity-sessions"),

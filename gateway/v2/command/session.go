@@ -7,11 +7,6 @@ import (
 	v2 "github.com/gatepass/gatepass/gateway/v2"
 )
 
-// describeSubClaims tells what role rules will look at.
-func describeSubClaims(_ context.Context, by *Session, _ *v2.DescribeSubClaims) (any, error) {
-	return v2.SubClaims{SubClaims: by.SubClaims}, nil
-}
-
 func describePermissions(ctx context.Context, by *Session, r *v2.DescribePermissions) (any, error) {
 	if err := required("path", r.Path); err != nil {
 		return nil, err

@@ -1,0 +1,133 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/gatepass/gatepass/gateway/audit"
+	"github.com/gatepass/gatepass/gateway/catalog"
+	"github.com/gatepass/gatepass/gateway/session"
+	"github.com/gatepass/gatepass/gateway/v2/command"
+)
+
+// Catalog keeps what sessions read and administrators change.
+type Catalog interface {
+	// As does what a caller asks.
+	As(catalog.Caller) catalog.Accessor
+}
+
+// commandTimeout bounds a command, from the body's end to the answer.
+const commandTimeout = 10 * time.Second
+
+// Reasons of refused sessions, in the audit log.
+const (
+	reasonSessionMissing = "session-missing"
+	reasonSessionInvalid = "session-invalid"
+)
+
+// noCatalog is the answer to everything that needs one where there is none.
+func noCatalog() *refusal {
+	return refuse(http.StatusServiceUnavailable, "this gateway has no store; it serves its configuration file only")
+}
+
+// managed makes a command of one that works on the catalog.
+func (g *Gateway) managed(named command.Command) func(*call) (any, *refusal) {
+	return func(c *call) (any, *refusal) {
+		request := named.Request()
+		if refused := c.decode(named.MaxBody, request); refused != nil {
+			return nil, refused
+		}
+		by, refused := g.session(c, named.Names[0], request.SessionToken())
+		if refused != nil {
+			return nil, refused
+		}
+		if named.Whole {
+			if refused := c.take(c.Context(), g.lists); refused != nil {
+				return nil, refused
+			}
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), commandTimeout)
+		defer cancel()
+		answer, err := named.Run(ctx, by, request)
+		if err != nil {
+			return nil, g.refusalOf(c, err)
+		}
+		return answer, nil
+	}
+}
+
+// session finds out who asks. What the catalog is asked it records itself; who
+// does not get that far is recorded here.
+func (g *Gateway) session(c *call, name, token string) (*command.Session, *refusal) {
+	if g.catalog == nil {
+		return nil, noCatalog()
+	}
+	claims, refused := g.claims(c, name, token)
+	if refused != nil {
+		return nil, refused
+	}
+	caller := catalog.CallerOf(claims, addressText(c.Request), "v2")
+	return &command.Session{Accessor: g.catalog.As(caller), Expires: claims.ExpiresAt()}, nil
+}
+
+// claims are those of the session that makes a request.
+func (g *Gateway) claims(c *call, name, token string) (*session.Claims, *refusal) {
+	if c.state == nil {
+		return nil, notConfigured()
+	}
+	claims, _, err := g.verify(c.state, token)
+	if err != nil {
+		return nil, g.stranger(c, name, token, err)
+	}
+	return claims, nil
+}
+
+// verify returns the claims of a session that is valid now, and until when it
+// is. The error is a text for the caller.
+func (g *Gateway) verify(state State, token string) (*session.Claims, time.Time, error) {
+	claims, err := state.Authenticate(token)
+	if err != nil {
+		return nil, time.Time{}, err //nolint:wrapcheck // the text is the caller's
+	}
+	return claims, state.LeaseEnd(claims), nil
+}
+
+// stranger refuses and records who has no session.
+func (g *Gateway) stranger(c *call, name, token string, why error) *refusal {
+	event := audit.Event{Time: time.Now().UTC(), Event: name, Result: audit.Denied, Reason: reasonSessionInvalid, Detail: why.Error()}
+	public := "unauthorized: " + why.Error()
+	if token == "" {
+		event.Reason, event.Detail = reasonSessionMissing, ""
+		public = "unauthorized: token is missing; log in with /auth"
+	}
+	event.Client = addressText(c.Request)
+	if err := g.audit.Write(&event); err != nil {
+		g.log.ErrorContext(c.Context(), "the audit log can't be written", "error", err)
+		return g.refusalOf(c, catalog.ErrUnrecorded)
+	}
+	return &refusal{status: http.StatusUnauthorized, public: public}
+}
+
+// refusalOf maps the errors of the catalog to answers: the only place where that
+// is done.
+func (g *Gateway) refusalOf(c *call, err error) *refusal {
+	const again = 5 * time.Second
+	switch {
+	case errors.Is(err, catalog.ErrInvalid):
+		return &refusal{status: http.StatusBadRequest, public: err.Error()}
+	case errors.Is(err, catalog.ErrDenied):
+		return &refusal{status: http.StatusUnauthorized, public: err.Error()}
+	case errors.Is(err, catalog.ErrNotFound):
+		return &refusal{status: http.StatusNotFound, public: err.Error()}
+	case errors.Is(err, catalog.ErrExists), errors.Is(err, catalog.ErrReadOnly), errors.Is(err, catalog.ErrInUse):
+		return &refusal{status: http.StatusConflict, public: err.Error()}
+	case errors.Is(err, catalog.ErrUnavailable), errors.Is(err, catalog.ErrUnrecorded):
+		return &refusal{http.StatusServiceUnavailable, err.Error(), again}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return &refusal{http.StatusServiceUnavailable, "the request could not be carried out in time; it may have been", again}
+	}
+	g.log.ErrorContext(c.Context(), "a command failed unexpectedly", "error", err)
+	return refuse(http.StatusInternalServerError, "internal error")
+}

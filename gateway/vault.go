@@ -1,0 +1,107 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/gatepass/gatepass/gateway/audit"
+	"github.com/gatepass/gatepass/gateway/catalog"
+	"github.com/gatepass/gatepass/gateway/vault"
+)
+
+// newVault serves Vault's protocol over the same logins, sessions and catalog.
+func (g *Gateway) newVault() (*vault.Handler, error) {
+	h, err := vault.New(vault.Options{
+		Login:   g.vaultLogin,
+		Session: g.vaultSession,
+		As:      g.catalog.As,
+		Client:  addressText,
+		Ready:   func() error { return g.ready() },
+		Version: version(),
+		Logger:  g.log,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("serve Vault's protocol: %w", err)
+	}
+	return h, nil
+}
+
+// version is the gateway's. Vault's clients compare it, so it is a semantic
+// version in any case.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && strings.HasPrefix(info.Main.Version, "v") {
+		return info.Main.Version[1:]
+	}
+	return "0.0.0"
+}
+
+// vaultLogin is a login by Vault's protocol.
+func (g *Gateway) vaultLogin(r *http.Request, by vault.Credentials) vault.Outcome {
+	c := &call{Request: r, state: g.state()}
+	a := g.logIn(c, func(a *attempt) { g.authenticateRole(c, a, by) })
+	o := vault.Outcome{Result: a.event.Result, Reason: a.event.Reason, Token: a.token, Claims: a.claims, Method: a.method}
+	if a.refused != nil {
+		o.Status, o.Public, o.RetryAfter = a.refused.status, a.refused.public, a.refused.retryAfter
+	}
+	return o
+}
+
+// authenticateRole is authenticateK8s for a caller who names the auth method
+// rather than its access id. It goes in Vault's order, which decides what a caller
+// is told who did more than one thing wrong.
+func (g *Gateway) authenticateRole(c *call, a *attempt, by vault.Credentials) {
+	a.event.AuthConfig = by.Mount
+	if by.Malformed != nil {
+		a.deny(http.StatusBadRequest, reasonBadRequest, by.Malformed.Error(), by.Malformed.Error())
+		return
+	}
+	if c.state == nil {
+		a.end(audit.Failed, vault.ReasonSealed, "", notConfigured())
+		return
+	}
+	authConfig, ok := c.state.AuthConfig(by.Mount)
+	switch {
+	case !ok:
+		a.deny(http.StatusUnauthorized, reasonAuthConfig, "", "k8s auth name ["+shorten(by.Mount)+"] not found")
+		return
+	case by.Role == "":
+		a.deny(http.StatusBadRequest, vault.ReasonRoleMissing, "", "role is missing")
+		return
+	case by.Token == "":
+		a.deny(http.StatusBadRequest, vault.ReasonTokenMissing, "", "jwt is missing")
+		return
+	}
+	method, ok := c.state.AuthMethodNamed(by.Role)
+	if !ok || !authConfig.vouchesFor(method) {
+		a.deny(http.StatusBadRequest, vault.ReasonRoleNotFound, "role "+by.Role, "role ["+shorten(by.Role)+"] not found")
+		return
+	}
+	a.event.AccessID, a.event.AuthMethod = method.AccessID, method.Name
+	if token := g.token(a, by.Token); token != "" {
+		g.enter(c, a, authConfig, method, token, true)
+	}
+}
+
+// vaultSession verifies the session of a request by Vault's protocol, and
+// records who has none.
+func (g *Gateway) vaultSession(r *http.Request, token string) (*vault.Session, error) {
+	state := g.state()
+	if state == nil {
+		return nil, vault.ErrSealed
+	}
+	claims, until, err := g.verify(state, token)
+	if err != nil {
+		if refused := g.stranger(&call{Request: r, state: state}, "vault", token, err); refused.status == http.StatusServiceUnavailable {
+			return nil, catalog.ErrUnrecorded
+		}
+		return nil, err
+	}
+	method, ok := state.AuthMethod(claims.AccessID)
+	if !ok {
+		return nil, errors.New("the session's auth method is gone")
+	}
+	return &vault.Session{Claims: claims, Ends: until, Method: method}, nil
+}
