@@ -7,13 +7,16 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gatepass/gatepass/agent/config"
+	agentconfig "github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/gateway/config"
 )
 
 // flags are those of serve, as they were given.
 type flags struct {
+	storage
+
 	config        string
-	dataDir       string
+	issuer        string
 	listen        string
 	metrics       string
 	probes        string
@@ -22,6 +25,8 @@ type flags struct {
 	shutdownDelay time.Duration
 	kubeconfig    string
 	keysSecret    string
+	adminFile     string
+	bootstraps    bool
 
 	tlsCert, tlsKey string
 
@@ -35,15 +40,30 @@ type flags struct {
 func newServeCommand() *cobra.Command {
 	var f flags
 	cmd := &cobra.Command{
-		Use:   "serve --config FILE --data-dir DIR (--tls-cert FILE --tls-key FILE | --self-managed-certs)",
-		Short: "Serve logins",
-		Long: `serve answers the V2 API over TLS: POST /auth, /validate-token and
-/describe-sub-claims, under /, /v2 and /api/v2, and publishes the keys that sessions
-are signed with at /.well-known/openid-configuration.
+		Use:   "serve [--config FILE] --data-dir DIR (--tls-cert FILE --tls-key FILE | --self-managed-certs)",
+		Short: "Serve logins and secrets",
+		Long: `serve answers the V2 API over TLS, under /, /v2 and /api/v2, and Vault's
+protocol under /v1. It publishes the keys that sessions are signed with at
+/.well-known/openid-configuration.
 
-The configuration and the certificate are followed when they change. A
-configuration that is broken changes nothing: the last good one stays in use.`,
-		Example: `  # certificate files, signing keys in the data folder
+What is managed through the API is kept in a database in the data folder, for one
+gateway, or in an etcd, for several. Auth methods may also be declared in a
+configuration file. That and the certificate are followed when they change. A
+configuration that is broken changes nothing: the last good one stays in use.
+
+When it starts on an empty store, it makes the administrator's access id and access
+key, and tells them once, on standard output or in --admin-credentials-file.`,
+		Example: `  # one gateway, managed through its API
+  gatepass-gateway serve --data-dir /var/lib/gatepass --listen :8000 \
+    --issuer https://gatepass.example.com:8000 \
+    --tls-cert /etc/gatepass/tls/tls.crt --tls-key /etc/gatepass/tls/tls.key
+
+  # several gateways that share an etcd
+  gatepass-gateway serve --data-dir /var/lib/gatepass --etcd-endpoints https://etcd-0:2379,https://etcd-1:2379 \
+    --etcd-ca-file /etc/gatepass/etcd/ca.crt --etcd-cert-file /etc/gatepass/etcd/tls.crt --etcd-key-file /etc/gatepass/etcd/tls.key \
+    --seal-key-file /etc/gatepass/seal/seal.key --tls-cert /etc/gatepass/tls/tls.crt --tls-key /etc/gatepass/tls/tls.key
+
+  # certificate files, signing keys in the data folder
   gatepass-gateway serve --config /etc/gatepass/config.yaml --data-dir /var/lib/gatepass \
     --listen :8000 --tls-cert /etc/gatepass/tls/tls.crt --tls-key /etc/gatepass/tls/tls.key
 
@@ -55,15 +75,18 @@ configuration that is broken changes nothing: the last good one stays in use.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), &f) },
 	}
 	p := cmd.Flags()
-	p.StringVar(&f.config, "config", "", "file with the auth methods (GatewayConfig)")
-	p.StringVar(&f.dataDir, "data-dir", "", "folder that keeps the gateway's own data, signing keys among it")
+	f.storage.add(p)
+	p.StringVar(&f.config, "config", "", "file with declared auth methods (GatewayConfig)")
+	p.StringVar(&f.issuer, "issuer", "", "without --config: the gateway's address as its clients know it, the issuer of sessions; made of --listen, and kept, if not given")
+	p.StringVar(&f.adminFile, "admin-credentials-file", "", "new file that gets the administrator's first credentials; standard output if not given")
+	p.BoolVar(&f.bootstraps, "bootstrap-admin", true, "make an administrator in a store that never had one")
 	p.StringVar(&f.listen, "listen", ":8000", "host:port to serve the API on")
 	p.StringVar(&f.tlsCert, "tls-cert", "", "file with the serving certificate")
 	p.StringVar(&f.tlsKey, "tls-key", "", "file with the serving certificate's key")
 	p.StringVar(&f.metrics, "metrics-bind-address", ":8080", "host:port to serve /metrics on; 0 for none")
 	p.StringVar(&f.probes, "health-probe-bind-address", ":8081", "host:port to serve /healthz and /readyz on; 0 for none")
 	p.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
-	p.StringVar(&f.auditLog, "audit-log", "-", "file that gets a line for every login; - for standard output")
+	p.StringVar(&f.auditLog, "audit-log", "-", "file that gets a line for every request; it may be rotated; - for standard output")
 	p.DurationVar(&f.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on answering after SIGTERM")
 	p.StringVar(&f.keysSecret, "signing-keys-secret", "", "NAMESPACE/NAME of a Secret that keeps signing keys instead of the data folder, so that replicas share them")
 	p.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig of the gateway's own cluster; the one it runs in if empty")
@@ -78,10 +101,15 @@ configuration that is broken changes nothing: the last good one stays in use.`,
 // validate reports everything that is wrong with the flags.
 func (f *flags) validate() error {
 	var errs []error
-	for _, required := range []struct{ name, value string }{{"--config", f.config}, {"--data-dir", f.dataDir}, {"--listen", f.listen}} {
-		if required.value == "" {
-			errs = append(errs, fmt.Errorf("%s must be given", required.name))
-		}
+	errs = append(errs, f.validateSealed())
+	if f.listen == "" {
+		errs = append(errs, errors.New("--listen must be given"))
+	}
+	if f.config != "" && f.issuer != "" {
+		errs = append(errs, errors.New("--issuer is for a gateway without --config; the configuration file names its own"))
+	}
+	if problem := config.CheckURL(f.issuer); f.issuer != "" && problem != "" {
+		errs = append(errs, fmt.Errorf("--issuer %s", problem))
 	}
 	files := f.tlsCert != "" || f.tlsKey != ""
 	switch {
@@ -92,7 +120,7 @@ func (f *flags) validate() error {
 	case !files && !f.selfManaged:
 		errs = append(errs, errors.New("no serving certificate is given; use --tls-cert FILE --tls-key FILE, or --self-managed-certs"))
 	}
-	if _, err := config.ParseLogLevel(f.logLevel); err != nil {
+	if _, err := agentconfig.ParseLogLevel(f.logLevel); err != nil {
 		errs = append(errs, fmt.Errorf("--log-level: %w", err))
 	}
 	if f.shutdownDelay < 0 {

@@ -9,8 +9,13 @@ import (
 func TestServeFlags(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, args, want string }{
-		{"nothing is given", "", "--config must be given"},
-		{"everything that is missing is named", "", "--data-dir must be given"},
+		{"nothing is given", "", "--data-dir must be given"},
+		{"everything that is missing is named", "", "no serving certificate is given"},
+		{"an etcd without keys", "--etcd-endpoints=https://e:2379 --tls-cert=x --tls-key=y", "--seal-key-file must be given"},
+		{"a certificate for etcd, and none", "--data-dir=d --etcd-ca-file=x --tls-cert=x --tls-key=y", "--etcd-endpoints must be given"},
+		{"a user without a password", "--etcd-endpoints=https://e:2379 --seal-key-file=s --etcd-username=u --tls-cert=x --tls-key=y", "--etcd-password-file"},
+		{"two issuers", "--config=c --issuer=https://g --data-dir=d --tls-cert=x --tls-key=y", "--issuer is for a gateway without --config"},
+		{"an issuer without TLS", "--issuer=http://g --data-dir=d --tls-cert=x --tls-key=y", "--issuer must begin with https://"},
 		{"no certificate is given", "--config=c --data-dir=d", "no serving certificate is given"},
 		{"a certificate without its key", "--config=c --data-dir=d --tls-cert=x", "must be given together"},
 		{"two sources of certificates", "--config=c --data-dir=d --tls-cert=x --tls-key=y --self-managed-certs", "exclude"},
@@ -34,7 +39,8 @@ func TestServeFlags(t *testing.T) {
 
 func TestHelpHasExamples(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"--help"}, {"serve", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"serve", "--help"}, {"backup", "--help"}, {"restore", "--help"}, {"reseal", "--help"},
+		{"seal-key", "--help"}, {"seal-key", "create", "--help"}, {"seal-key", "add", "--help"}, {"reset-admin", "--help"}} {
 		var out strings.Builder
 		cmd := newCommand()
 		cmd.SetArgs(args)

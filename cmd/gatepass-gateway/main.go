@@ -1,5 +1,5 @@
 // Command gatepass-gateway exchanges Kubernetes service-account tokens for
-// sessions.
+// sessions, and secrets for those.
 package main
 
 import (
@@ -43,12 +43,13 @@ func main() {
 func newCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "gatepass-gateway",
-		Short: "Exchange Kubernetes service-account tokens for sessions",
+		Short: "Exchange Kubernetes service-account tokens for sessions and secrets",
 		Example: `  gatepass-gateway serve --config /etc/gatepass/config.yaml --data-dir /var/lib/gatepass \
     --listen :8000 --tls-cert /etc/gatepass/tls/tls.crt --tls-key /etc/gatepass/tls/tls.key`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
 	cmd.AddCommand(newServeCommand())
+	cmd.AddCommand(maintenanceCommands()...)
 	return cmd
 }

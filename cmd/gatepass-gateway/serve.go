@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -15,9 +14,11 @@ import (
 	agentconfig "github.com/gatepass/gatepass/agent/config"
 	"github.com/gatepass/gatepass/gateway"
 	"github.com/gatepass/gatepass/gateway/audit"
-	"github.com/gatepass/gatepass/gateway/config"
+	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/keys"
+	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/state"
+	"github.com/gatepass/gatepass/gateway/store"
 )
 
 // serve wires the parts together and runs them until ctx is done.
@@ -29,16 +30,21 @@ func serve(ctx context.Context, f *flags) (err error) {
 	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
 	klog.SetSlogLogger(log)
 
-	records, closeRecords, err := openAuditLog(f.auditLog)
+	auditLog, closeAudit, err := openAuditLog(f.auditLog)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, closeRecords()) }()
+	defer func() { err = errors.Join(err, closeAudit()) }()
 	certificates, err := f.certificates(log)
 	if err != nil {
 		return err
 	}
-	store, err := f.keyStore()
+	records, sealer, err := f.openSealed(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, records.Close()) }()
+	signingKeys, err := f.keyStore(records, sealer)
 	if err != nil {
 		return err
 	}
@@ -46,9 +52,17 @@ func serve(ctx context.Context, f *flags) (err error) {
 	if err != nil {
 		return err
 	}
-	states := state.New(state.Options{Cluster: f.cluster, Keys: store, ObserveReview: measures.Reviewed, Logger: log})
+	var states *state.Store
+	objects, err := catalog.New(catalog.Options{
+		Store: records, Seal: sealer, Audit: auditLog, Logger: log,
+		Changed: func(ctx context.Context) { states.CatalogChanged(ctx) },
+	})
+	if err != nil {
+		return err
+	}
+	states = state.New(state.Options{Cluster: f.cluster, Catalog: objects, Keys: signingKeys, ObserveReview: measures.Reviewed, Logger: log})
 	defer states.Close()
-	server, err := f.server(ctx, log, measures, states, certificates, records)
+	server, err := f.server(ctx, log, measures, objects, states, certificates, auditLog)
 	if err != nil {
 		return err
 	}
@@ -62,10 +76,14 @@ func serve(ctx context.Context, f *flags) (err error) {
 		}
 		return nil
 	})
-	group.Go(func() error {
-		return config.Watch(background, config.WatchOptions{File: f.config, Apply: states.Apply, Reloaded: measures.Reloaded, Logger: log})
-	})
+	group.Go(func() error { return sealer.Follow(background) })
+	group.Go(func() error { return objects.Run(background) })
+	group.Go(func() error { return f.follow(background, log, objects, states, measures.Reloaded) })
 	group.Go(func() error { return states.Follow(background) })
+	group.Go(func() error { return reseal(background, log, records, sealer) })
+	if f.bootstraps {
+		group.Go(func() error { return f.bootstrap(background, log, objects) })
+	}
 	group.Go(func() error {
 		defer stop()
 		serving, cancel := context.WithCancel(ctx)
@@ -77,7 +95,7 @@ func serve(ctx context.Context, f *flags) (err error) {
 }
 
 // server opens the listeners, so that an address that is taken ends the start.
-func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measures, states *state.Store, certificates certificateSource, records *audit.Log) (*gateway.Server, error) {
+func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measures, objects *catalog.Catalog, states *state.Store, certificates certificateSource, auditLog *audit.Log) (*gateway.Server, error) {
 	options := gateway.ServerOptions{
 		Certificates:  certificates,
 		Metrics:       m.Handler(),
@@ -88,7 +106,8 @@ func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measure
 	var server *gateway.Server
 	api, err := gateway.New(gateway.Options{
 		State:   states.State,
-		Audit:   records,
+		Audit:   auditLog,
+		Catalog: objects,
 		Ready:   func() error { return server.Ready() },
 		Logger:  log,
 		Metrics: m.Registry(),
@@ -123,14 +142,19 @@ func openAuditLog(name string) (*audit.Log, func() error, error) {
 	if name == "-" {
 		return audit.NewLog(os.Stdout), func() error { return nil }, nil
 	}
-	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600) //nolint:gosec // the administrator names the file
+	f, err := audit.OpenFile(name)
 	if err != nil {
-		return nil, nil, fmt.Errorf("open the audit log: %w", err)
+		return nil, nil, fmt.Errorf("--audit-log: %w", err)
 	}
-	return audit.NewLog(io.Writer(f)), f.Close, nil
+	return audit.NewLog(f), f.Close, nil
 }
 
-func (f *flags) keyStore() (keys.Store, error) {
+// keyStore is where the signing keys of the file's auth methods are kept that no
+// file holds. Gateways that share a store share them too.
+func (f *flags) keyStore(records store.Store, sealer *seal.Sealer) (keys.Store, error) {
+	if f.keysSecret == "" && f.shared() {
+		return keys.NewStored(records, sealer), nil
+	}
 	if f.keysSecret == "" {
 		return keys.NewDir(f.dataDir)
 	}
@@ -138,9 +162,9 @@ func (f *flags) keyStore() (keys.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("--signing-keys-secret: %w", err)
 	}
-	store, err := keys.NewSecret(keys.SecretOptions{Config: cluster, Name: f.keysSecret})
+	secret, err := keys.NewSecret(keys.SecretOptions{Config: cluster, Name: f.keysSecret})
 	if err != nil {
 		return nil, fmt.Errorf("--signing-keys-secret: %w", err)
 	}
-	return store, nil
+	return secret, nil
 }
