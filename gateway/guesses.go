@@ -62,8 +62,12 @@ func (g *guesses) wait(client netip.Addr, accessID string, now time.Time) time.D
 	defer g.mu.Unlock()
 	var longest time.Duration
 	for _, who := range guessersOf(client, accessID) {
+		until := g.forgiven[who]
+		if until.Before(now) {
+			until = now // the zero time is further away than a Duration can say
+		}
 		// One more failure must fit.
-		longest = max(longest, g.forgiven[who].Sub(now)-who.allowance()+guessInterval)
+		longest = max(longest, until.Sub(now)-who.allowance()+guessInterval)
 	}
 	return longest
 }
