@@ -60,7 +60,7 @@ func (c *Catalog) follow(ctx context.Context) error {
 		return err
 	}
 	next.revision = max(revision, 1) // 0 means that nothing was read
-	c.replace(ctx, next)
+	c.replace(ctx, next, revision)
 	for event, err := range c.options.Store.Watch(ctx, prefix, revision) {
 		if err != nil {
 			return err
@@ -80,15 +80,16 @@ func (c *Catalog) apply(v *View, key string, value []byte, revision int64) effec
 	return e
 }
 
-// replace takes a view that was read anew.
-func (c *Catalog) replace(ctx context.Context, next *View) {
+// replace takes a view that was read anew, of a store's revision: 0 if it is empty,
+// so that its first commit is waited for like any other.
+func (c *Catalog) replace(ctx context.Context, next *View, revision int64) {
 	c.mu.Lock()
 	next.file, next.logins = c.draft.file, c.draft.logins
 	c.draft = next
 	c.publish(onLogins | onPolicy)
 	c.warnHidden()
 	c.mu.Unlock()
-	c.settle(ctx, onLogins, next.revision)
+	c.settle(ctx, onLogins, revision)
 }
 
 // advance takes what a commit changed.
