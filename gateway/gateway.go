@@ -15,6 +15,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/authmethod"
 	"github.com/gatepass/gatepass/gateway/session"
+	"github.com/gatepass/gatepass/gateway/tokenreview"
 	"github.com/gatepass/gatepass/gateway/vault"
 )
 
@@ -125,6 +126,7 @@ type Gateway struct {
 	lists, bulky *limiter
 	guesses      *guesses
 	byName       map[string]*route
+	reviews      *tokenreview.Handler
 	// vault is nil without a catalog.
 	vault *vault.Handler
 }
@@ -163,8 +165,17 @@ func New(o Options) (*Gateway, error) {
 			g.byName[name] = &r
 		}
 	}
-	if g.catalog == nil {
-		return g, nil
+	g.reviews, err = tokenreview.New(tokenreview.Options{
+		Sessions: func() tokenreview.Sessions {
+			if state := g.state(); state != nil {
+				return state
+			}
+			return nil // not Sessions that hold a nil State
+		},
+		Logger: g.log,
+	})
+	if err != nil || g.catalog == nil {
+		return g, err
 	}
 	if g.vault, err = g.newVault(); err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 	"github.com/go-json-experiment/json"
 
 	"github.com/gatepass/gatepass/gateway/session"
+	"github.com/gatepass/gatepass/gateway/tokenreview"
 	v2 "github.com/gatepass/gatepass/gateway/v2"
 	"github.com/gatepass/gatepass/gateway/v2/command"
 	"github.com/gatepass/gatepass/gateway/vault"
@@ -112,6 +113,8 @@ func (g *Gateway) dispatch(w http.ResponseWriter, r *http.Request) {
 		g.get(w, r, func() { g.serveKeys(w, (*session.Keyring).Discovery) })
 	case strings.TrimPrefix(session.JWKSPath, "/"):
 		g.get(w, r, func() { g.serveKeys(w, (*session.Keyring).JWKS) })
+	case tokenreview.Path:
+		g.reviews.ServeHTTP(w, r)
 	default:
 		g.post(w, r, name)
 	}

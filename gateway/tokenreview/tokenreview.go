@@ -17,6 +17,9 @@ import (
 	"github.com/gatepass/gatepass/gateway/session"
 )
 
+// Path is where the gateway has the authenticator, below any of its bases.
+const Path = "k8s/token-review"
+
 // Prefix begins every user name and group that the authenticator gives. Without
 // it a session of a pod would have all rights of the pod's service account, in
 // whichever cluster asks; administrators bind roles to the names with prefix.
