@@ -39,16 +39,21 @@ func (s sight) configFor(do access.Capability, name string) (*authConfig, error)
 		if s.mayList(t) {
 			return nil, fmt.Errorf("auth config %s: %w", t.path.Name(), ErrNotFound)
 		}
-		return nil, denied(do, t)
+		return nil, deniedConfig(do, t.path.Name())
 	}
 	of, err := s.configThing(c, c.name)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.may(do, of, true); err != nil {
-		return nil, fmt.Errorf("auth config %s: %w", c.name, err)
+	if s.may(do, of, true) != nil {
+		return nil, deniedConfig(do, c.name)
 	}
 	return c, nil
+}
+
+// deniedConfig does not name the auth method, which only a config that exists has.
+func deniedConfig(do access.Capability, name string) error {
+	return fmt.Errorf("%w: %s on auth config %s is not allowed", ErrDenied, do, name)
 }
 
 // owner returns the auth method that an auth config is to belong to, if the
@@ -72,7 +77,8 @@ func (s sight) owner(c *AuthConfig) (*method, error) {
 	}
 	switch {
 	case !s.grants.Allow(access.Update, t.of, t.path):
-		return nil, denied(access.Update, t)
+		// It does not say whether there is such an access id, and whose it is.
+		return nil, fmt.Errorf("%w: %s on the auth method of access id %s is not allowed", ErrDenied, access.Update, shorten(c.AccessID))
 	case m == nil:
 		return nil, fmt.Errorf("access id %s: %w", shorten(c.AccessID), ErrNotFound)
 	case m.Type != TypeK8s:

@@ -34,7 +34,6 @@ func (a *accessor) CreateMethod(ctx context.Context, m Method) (CreatedMethod, e
 			return nil, err
 		}
 		made = CreatedMethod{Name: next.name, AccessID: next.AccessID}
-		r.event.AuthMethod = next.AccessID
 		secret, err := a.giveKeys(next, &m, &made)
 		if err != nil {
 			return nil, err

@@ -1,0 +1,180 @@
+package catalog
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"math/big"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/gateway/keys"
+)
+
+// pair makes a certificate and its key.
+func pair(t *testing.T) (cert string, key []byte) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "x"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err = keys.Encode(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), key
+}
+
+// login returns what logging in by an auth config takes.
+func (r *rig) login(name string) AuthConfig {
+	r.t.Helper()
+	logins, err := r.Logins(r.t.Context())
+	r.must(err)
+	for _, c := range logins.AuthConfigs {
+		if c.Name == name {
+			return c
+		}
+	}
+	r.t.Fatalf("no auth config %s", name)
+	return AuthConfig{}
+}
+
+func TestAuthConfigs(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := t.Context()
+	method, err := r.admin.CreateMethod(ctx, Method{Name: "m", Type: TypeK8s, GeneratedKey: true})
+	r.must(err)
+	cert, key := pair(t)
+	made, err := r.admin.CreateAuthConfig(ctx, AuthConfig{
+		Name: "c", AccessID: method.AccessID, SigningKey: method.PrivateKey, Host: "https://k8s.example:6443", CACert: cert,
+		Reviewer: ReviewerToken, ReviewerJWT: []byte("a.b.c"), Issuer: "https://issuer", TokenExpiration: 5 * time.Minute,
+	})
+	if err != nil || made.ID == "" || made.SigningKey != nil || made.ReviewerJWT != nil {
+		t.Fatalf("%+v, %v", made, err)
+	}
+	got, err := r.admin.AuthConfig(ctx, "c")
+	if err != nil || got.ReviewerJWT != nil || got.SigningKey != nil || got.Host != made.Host || got.TokenExpiration != 5*time.Minute || got.Issuer != "https://issuer" {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if c := r.login("c"); string(c.ReviewerJWT) != "a.b.c" || string(c.SigningKey) != string(method.PrivateKey) {
+		t.Error("the secrets of an auth config are lost")
+	}
+	got.Issuer = ""
+	r.must(r.admin.UpdateAuthConfig(ctx, "c", got))
+	if c := r.login("c"); string(c.ReviewerJWT) != "a.b.c" || string(c.SigningKey) != string(method.PrivateKey) || c.Issuer != "" {
+		t.Error("secrets that an update leaves out are lost")
+	}
+	moved := got
+	moved.Host = "https://evil.example"
+	if err := r.admin.UpdateAuthConfig(ctx, "c", moved); !errors.Is(err, ErrInvalid) {
+		t.Errorf("another host gets the reviewer's token: %v", err)
+	}
+	moved.ReviewerJWT = []byte("d.e.f")
+	r.must(r.admin.UpdateAuthConfig(ctx, "c", moved))
+	moved.Reviewer, moved.ClientCert, moved.ClientKey, moved.Name = ReviewerCertificate, cert, key, "renamed"
+	r.must(r.admin.UpdateAuthConfig(ctx, "c", moved))
+	if c := r.login("renamed"); c.ReviewerJWT != nil || string(c.ClientKey) != string(key) {
+		t.Error("a reviewer's credentials outlive it, or are lost")
+	}
+	if err := r.admin.DeleteMethod(ctx, "m"); !errors.Is(err, ErrInUse) {
+		t.Errorf("deleting a method with an auth config: %v", err)
+	}
+	r.must(r.admin.DeleteAuthConfig(ctx, "renamed"))
+	r.must(r.admin.DeleteMethod(ctx, "m"))
+}
+
+func TestAuthConfigsThatAreRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := t.Context()
+	id := r.k8s("m")
+	cert, key := pair(t)
+	otherCert, _ := pair(t)
+	for name, tt := range map[string]struct {
+		c    AuthConfig
+		want error
+	}{
+		"no reviewer":                              {AuthConfig{}, ErrInvalid},
+		"a host without TLS":                       {AuthConfig{Host: "http://k8s", Reviewer: ReviewerSelf}, ErrInvalid},
+		"a CA that is none":                        {AuthConfig{CACert: "x", Reviewer: ReviewerSelf}, ErrInvalid},
+		"the gateway's own account elsewhere":      {AuthConfig{Host: "https://k8s", Reviewer: ReviewerGateway}, ErrInvalid},
+		"a reviewer's token that is missing":       {AuthConfig{Reviewer: ReviewerToken}, ErrInvalid},
+		"a reviewer's token of two lines":          {AuthConfig{Reviewer: ReviewerToken, ReviewerJWT: []byte("a\nb")}, ErrInvalid},
+		"a client certificate without key":         {AuthConfig{Reviewer: ReviewerCertificate, ClientCert: cert}, ErrInvalid},
+		"a client certificate and another's key":   {AuthConfig{Reviewer: ReviewerCertificate, ClientCert: otherCert, ClientKey: key}, ErrInvalid},
+		"a signing key that is none":               {AuthConfig{AccessID: id, Reviewer: ReviewerSelf, SigningKey: []byte("x")}, ErrInvalid},
+		"another method's signing key":             {AuthConfig{AccessID: id, Reviewer: ReviewerSelf, SigningKey: key}, ErrInvalid},
+		"a signing key for nobody":                 {AuthConfig{Reviewer: ReviewerSelf, SigningKey: key}, ErrInvalid},
+		"an auth method that logs in by a key":     {AuthConfig{AccessID: r.root.AccessID, Reviewer: ReviewerSelf}, ErrInvalid},
+		"an access id that is not there":           {AuthConfig{AccessID: "p-nnnnnnnnnnnnkn", Reviewer: ReviewerSelf}, ErrNotFound},
+		"a token's life that is negative":          {AuthConfig{Reviewer: ReviewerSelf, TokenExpiration: -1}, ErrInvalid},
+		"the name of an auth config that is there": {AuthConfig{Name: "there", Reviewer: ReviewerSelf}, ErrExists},
+	} {
+		if tt.c.Name == "" {
+			tt.c.Name = "c"
+		} else if _, err := r.admin.CreateAuthConfig(ctx, tt.c); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.admin.CreateAuthConfig(ctx, tt.c); !errors.Is(err, tt.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestSigningKeyOfTheCallersOwn(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := t.Context()
+	private, public, err := generateKey()
+	r.must(err)
+	made, err := r.admin.CreateMethod(ctx, Method{Name: "m", Type: TypeK8s, PublicKey: public})
+	if err != nil || made.PrivateKey != nil {
+		t.Fatalf("%+v, %v", made, err)
+	}
+	c := AuthConfig{Name: "c", AccessID: made.AccessID, Reviewer: ReviewerGateway}
+	if _, err := r.admin.CreateAuthConfig(ctx, c); !errors.Is(err, ErrInvalid) {
+		t.Errorf("without the signing key: %v", err)
+	}
+	c.SigningKey = private
+	_, err = r.admin.CreateAuthConfig(ctx, c)
+	r.must(err)
+	logins, err := r.Logins(ctx)
+	if err != nil || logins.Keys[made.AccessID] == nil {
+		t.Errorf("the auth config's key does not sign, %v", err)
+	}
+	_, other, err := generateKey()
+	r.must(err)
+	if err := r.admin.UpdateMethod(ctx, "m", Method{PublicKey: other}); !errors.Is(err, ErrInUse) {
+		t.Errorf("another public key while an auth config has the private one: %v", err)
+	}
+	r.must(r.admin.DeleteAuthConfig(ctx, "c"))
+	r.must(r.admin.UpdateMethod(ctx, "m", Method{PublicKey: other}))
+}
+
+func TestSharedAuthConfig(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := t.Context()
+	_, err := r.admin.CreateAuthConfig(ctx, AuthConfig{Name: "mount", Reviewer: ReviewerGateway})
+	r.must(err)
+	_, err = r.admin.CreateMethod(ctx, Method{Name: "role", Type: TypeK8s, AuthConfigs: []string{"mount"}})
+	r.must(err)
+	if err := r.admin.DeleteAuthConfig(ctx, "mount"); !errors.Is(err, ErrInUse) {
+		t.Errorf("deleting an auth config that a method names: %v", err)
+	}
+	if err := r.admin.UpdateAuthConfig(ctx, "mount", AuthConfig{Name: "other", Reviewer: ReviewerGateway}); !errors.Is(err, ErrInUse) {
+		t.Errorf("renaming it: %v", err)
+	}
+	r.must(r.admin.DeleteMethod(ctx, "role"))
+	r.must(r.admin.DeleteAuthConfig(ctx, "mount"))
+}

@@ -1,0 +1,286 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/gateway/access"
+	"github.com/gatepass/gatepass/gateway/audit"
+)
+
+// attempt is an operation on an object, and what it takes.
+type attempt struct {
+	name  string
+	of    access.RuleType
+	needs access.Capability
+	// on is what do works on; "missing" in its place is not there.
+	on string
+	do func(ctx context.Context, as Accessor, on string) error
+}
+
+func attempts() []attempt {
+	return []attempt{
+		{"reading an item", access.ItemRule, access.Read, "x/item", func(ctx context.Context, as Accessor, on string) error {
+			_, err := as.Item(ctx, on)
+			return err
+		}},
+		{"reading a value", access.ItemRule, access.Read, "x/item", func(ctx context.Context, as Accessor, on string) error {
+			_, _, err := as.Value(ctx, on, 0)
+			return err
+		}},
+		{"writing a value", access.ItemRule, access.Update, "x/item", func(ctx context.Context, as Accessor, on string) error {
+			_, err := as.SetValue(ctx, on, []byte("new"), -1)
+			return err
+		}},
+		{"describing an item anew", access.ItemRule, access.Update, "x/item", func(ctx context.Context, as Accessor, on string) error {
+			return as.UpdateItem(ctx, on, "", "new", nil)
+		}},
+		{"deleting an item", access.ItemRule, access.Delete, "x/item", func(ctx context.Context, as Accessor, on string) error {
+			return as.DeleteItem(ctx, on)
+		}},
+		{"reading an auth method", access.AuthMethodRule, access.Read, "x/method", func(ctx context.Context, as Accessor, on string) error {
+			_, _, err := as.Method(ctx, on)
+			return err
+		}},
+		{"changing an auth method", access.AuthMethodRule, access.Update, "x/method", func(ctx context.Context, as Accessor, on string) error {
+			return as.UpdateMethod(ctx, on, Method{Namespaces: []string{"a"}})
+		}},
+		{"deleting an auth method", access.AuthMethodRule, access.Delete, "x/method", func(ctx context.Context, as Accessor, on string) error {
+			return as.DeleteMethod(ctx, on)
+		}},
+		{"revoking an auth method's sessions", access.AuthMethodRule, access.Update, "x/method", func(ctx context.Context, as Accessor, on string) error {
+			return as.RevokeMethod(ctx, on)
+		}},
+		{"revoking an identity's sessions", access.AuthMethodRule, access.Update, "x/method", func(ctx context.Context, as Accessor, on string) error {
+			return as.RevokeIdentity(ctx, on, "somebody")
+		}},
+		{"rotating an access key", access.AuthMethodRule, access.Update, "x/key", func(ctx context.Context, as Accessor, on string) error {
+			_, err := as.RotateAccessKey(ctx, on)
+			return err
+		}},
+		{"reading an auth config", access.AuthMethodRule, access.Read, "x/config", func(ctx context.Context, as Accessor, on string) error {
+			_, err := as.AuthConfig(ctx, on)
+			return err
+		}},
+		{"changing an auth config", access.AuthMethodRule, access.Update, "x/config", func(ctx context.Context, as Accessor, on string) error {
+			return as.UpdateAuthConfig(ctx, on, AuthConfig{Name: on, Reviewer: ReviewerGateway})
+		}},
+		{"deleting an auth config", access.AuthMethodRule, access.Update, "x/config", func(ctx context.Context, as Accessor, on string) error {
+			return as.DeleteAuthConfig(ctx, on)
+		}},
+		{"reading a role", access.RoleRule, access.Read, "x/role", func(ctx context.Context, as Accessor, on string) error {
+			_, err := as.Role(ctx, on)
+			return err
+		}},
+		{"describing a role anew", access.RoleRule, access.Update, "x/role", func(ctx context.Context, as Accessor, on string) error {
+			return as.UpdateRole(ctx, on, "", "new")
+		}},
+		{"setting a rule", access.RoleRule, access.Update, "x/role", func(ctx context.Context, as Accessor, on string) error {
+			return as.SetRule(ctx, on, rule(access.ItemRule, "/new", access.Read))
+		}},
+		{"deleting a rule", access.RoleRule, access.Update, "x/role", func(ctx context.Context, as Accessor, on string) error {
+			return as.DeleteRule(ctx, on, access.ItemRule, "/old")
+		}},
+		{"deleting a role", access.RoleRule, access.Delete, "x/role", func(ctx context.Context, as Accessor, on string) error {
+			return as.DeleteRole(ctx, on)
+		}},
+	}
+}
+
+// furnish makes the objects of attempts.
+func furnish(r *rig) {
+	ctx := r.t.Context()
+	r.must(r.admin.CreateItem(ctx, Item{Name: "x/item"}, []byte("value")))
+	r.k8s("x/method")
+	_, err := r.admin.CreateMethod(ctx, Method{Name: "x/key", Type: TypeAccessKey})
+	r.must(err)
+	_, err = r.admin.CreateAuthConfig(ctx, AuthConfig{Name: "x/config", Reviewer: ReviewerGateway})
+	r.must(err)
+	r.must(r.admin.CreateRole(ctx, Role{Name: "x/role", Rules: []access.Rule{rule(access.ItemRule, "/old", access.Read)}}))
+}
+
+func TestAuthorisation(t *testing.T) {
+	t.Parallel()
+	for _, a := range attempts() {
+		t.Run(a.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			furnish(r)
+			others := []access.Capability{}
+			for _, c := range []access.Capability{access.Read, access.Create, access.Update, access.Delete} {
+				if c != a.needs {
+					others = append(others, c)
+				}
+			}
+			for _, tt := range []struct {
+				name string
+				as   Accessor
+				on   string
+				want error
+			}{
+				{"a stranger is not told that it is there", r.with("nobody"), a.on, ErrDenied},
+				{"a stranger is not told that it is not there", r.with("nobody2"), "missing", ErrDenied},
+				{"nor is who may do everything elsewhere", r.with("elsewhere", rule(a.of, "/y/*", a.needs)), a.on, ErrDenied},
+				{"nor is who is denied", r.with("denied", rule(a.of, "/*", a.needs), rule(a.of, "/x/*", access.Deny)), a.on, ErrDenied},
+				{"who may do everything else may not", r.with("other", rule(a.of, "/*", others...)), a.on, ErrDenied},
+				{"who may do everything else learns that it is not there", r.with("other2", rule(a.of, "/*", others...)), "missing", ErrNotFound},
+				{"who may learns that it is not there", r.with("may", rule(a.of, "/*", a.needs)), "missing", ErrNotFound},
+				{"who may, may", r.with("may2", rule(a.of, "/x/*", a.needs)), a.on, nil},
+			} {
+				before := r.log.len()
+				err := a.do(t.Context(), tt.as, tt.on)
+				if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) {
+					t.Errorf("%s: %v, want %v", tt.name, err, tt.want)
+				}
+				lines := r.log.since(before)
+				if len(lines) != 1 || lines[0].Object != tt.on || (lines[0].Result == audit.Granted) != (tt.want == nil) || lines[0].Session == "" {
+					t.Errorf("%s: the audit log has %+v", tt.name, lines)
+				}
+			}
+		})
+	}
+}
+
+func TestAuthorisationOfCreation(t *testing.T) {
+	t.Parallel()
+	creations := map[string]struct {
+		of access.RuleType
+		do func(ctx context.Context, as Accessor, name string) error
+	}{
+		"an item": {access.ItemRule, func(ctx context.Context, as Accessor, name string) error {
+			return as.CreateItem(ctx, Item{Name: name}, []byte("v"))
+		}},
+		"an auth method": {access.AuthMethodRule, func(ctx context.Context, as Accessor, name string) error {
+			_, err := as.CreateMethod(ctx, Method{Name: name, Type: TypeK8s})
+			return err
+		}},
+		"a role": {access.RoleRule, func(ctx context.Context, as Accessor, name string) error {
+			return as.CreateRole(ctx, Role{Name: name})
+		}},
+	}
+	for what, c := range creations {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			ctx := t.Context()
+			r.must(c.do(ctx, r.admin, "x/there"))
+			reader := r.with("reader", rule(c.of, "/*", access.Read, access.Update, access.Delete))
+			maker := r.with("maker", rule(c.of, "/x/*", access.Create))
+			for _, tt := range []struct {
+				as   Accessor
+				name string
+				want error
+			}{
+				{reader, "x/new", ErrDenied}, {reader, "x/there", ErrDenied},
+				{maker, "x/there", ErrExists}, {maker, "y/new", ErrDenied}, {maker, "x/new", nil}, {maker, "/x/new", ErrExists},
+				{maker, "", ErrInvalid}, {maker, "x//y", ErrInvalid}, {maker, "x/*", ErrInvalid},
+			} {
+				if err := c.do(ctx, tt.as, tt.name); !errors.Is(err, tt.want) {
+					t.Errorf("%q: %v, want %v", tt.name, err, tt.want)
+				}
+			}
+		})
+	}
+}
+
+func TestAuthorisationAcrossObjects(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	furnish(r)
+	ctx := t.Context()
+	id := r.k8s("team/method")
+	r.must(r.admin.CreateRole(ctx, Role{Name: "team/role"}))
+	ass, err := r.admin.Associate(ctx, Association{Role: "team/role", Method: "team/method"})
+	r.must(err)
+	_, err = r.admin.CreateAuthConfig(ctx, AuthConfig{Name: "team-config", AccessID: id, Reviewer: ReviewerGateway})
+	r.must(err)
+	onRole := rule(access.RoleRule, "/team/*", access.Update)
+	onMethod := rule(access.AuthMethodRule, "/team/*", access.Update, access.Read)
+	both, roleOnly, methodOnly := r.with("both", onRole, onMethod), r.with("roleOnly", onRole), r.with("methodOnly", onMethod)
+	nobody := r.with("nobody")
+	associate := func(as Accessor) error {
+		_, err := as.Associate(ctx, Association{Role: "team/role", Method: "team/method", SubClaims: map[string]string{"a": fmt.Sprint(time.Now().UnixNano())}})
+		return err
+	}
+	update := func(as Accessor) error {
+		return as.UpdateAssociation(ctx, ass, map[string]string{"b": fmt.Sprint(time.Now().UnixNano())}, false)
+	}
+	config := func(as Accessor) error {
+		_, err := as.AuthConfig(ctx, "team-config")
+		return err
+	}
+	for _, tt := range []struct {
+		name string
+		err  error
+		want error
+	}{
+		{"associating needs the role", associate(methodOnly), ErrDenied},
+		{"associating needs the auth method", associate(roleOnly), ErrDenied},
+		{"both may associate", associate(both), nil},
+		{"changing an association needs the auth method", update(roleOnly), ErrDenied},
+		{"who may not know of the role can't tell an association from none", update(methodOnly), ErrNotFound},
+		{"nor when there is none", methodOnly.UpdateAssociation(ctx, "ass-x", nil, false), ErrNotFound},
+		{"both may change one", update(both), nil},
+		{"a stranger can't delete an association", nobody.DeleteAssociation(ctx, ass), ErrNotFound},
+		{"an auth config is its auth method's", config(methodOnly), nil},
+		{"and nobody else's", config(roleOnly), ErrDenied},
+		{"renaming needs the right to create", methodOnly.UpdateMethod(ctx, "team/method", Method{Name: "team/other"}), ErrDenied},
+		{"settings are the administrator's", both.UpdateSettings(ctx, Settings{SessionTTL: time.Hour}), ErrDenied},
+		{"an association is its role's to delete", roleOnly.DeleteAssociation(ctx, ass), nil},
+	} {
+		if !errors.Is(tt.err, tt.want) || (tt.err == nil) != (tt.want == nil) {
+			t.Errorf("%s: %v, want %v", tt.name, tt.err, tt.want)
+		}
+	}
+	if _, err := nobody.Settings(ctx); err != nil {
+		t.Errorf("everybody may read the settings: %v", err)
+	}
+}
+
+func TestListsTellWhatMayBeKnown(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	furnish(r)
+	ctx := t.Context()
+	for _, name := range []string{"x/a/1", "x/a/2", "x/b", "y/c", "z"} {
+		r.must(r.admin.CreateItem(ctx, Item{Name: name}, nil))
+	}
+	some := r.with("some", rule(access.ItemRule, "/x/a/*", access.List), rule(access.ItemRule, "/y/+", access.Read), rule(access.ItemRule, "/y/d", access.Deny),
+		rule(access.RoleRule, "/x/*", access.List), rule(access.AuthMethodRule, "/x/key", access.List))
+	items, folders, next, err := some.ListItems(ctx, "/", Page{})
+	if err != nil || next != "" || len(items) != 3 || items[0].Name != "/x/a/1" || items[2].Name != "/y/c" || fmt.Sprint(folders) != "[/x /y]" {
+		t.Errorf("items %v, folders %v, %v", items, folders, err)
+	}
+	roles, _, err := some.ListRoles(ctx, Page{})
+	if err != nil || len(roles) != 1 || roles[0].Name != "x/role" {
+		t.Errorf("roles %v, %v", roles, err)
+	}
+	methods, _, err := some.ListMethods(ctx, Page{})
+	if err != nil || len(methods) != 1 || methods[0].Name != "x/key" {
+		t.Errorf("auth methods %v, %v", methods, err)
+	}
+	configs, err := some.ListAuthConfigs(ctx)
+	if err != nil || len(configs) != 0 {
+		t.Errorf("auth configs %v, %v", configs, err)
+	}
+}
+
+func TestNothingHappensUnrecorded(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	furnish(r)
+	r.log.fail(true)
+	ctx := t.Context()
+	for _, a := range attempts() {
+		if err := a.do(ctx, r.admin, a.on); !errors.Is(err, ErrUnrecorded) {
+			t.Errorf("%s: %v", a.name, err)
+		}
+	}
+	r.log.fail(false)
+	if value, n, err := r.admin.Value(ctx, "x/item", 0); err != nil || string(value) != "value" || n != 1 {
+		t.Errorf("an unrecorded write has happened: %q, version %d, %v", value, n, err)
+	}
+}
