@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -56,26 +57,23 @@ func requestID() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:])
 }
 
-func (a *answer) write(w http.ResponseWriter) {
-	status := a.status
-	if status == 0 {
-		status = http.StatusOK
-	}
+// write sends the answer. After an error nothing was sent.
+func (a *answer) write(w http.ResponseWriter) error {
+	var body []byte
 	header := w.Header()
+	if a.body != nil {
+		var err error
+		if body, err = json.Marshal(a.body); err != nil {
+			return fmt.Errorf("write the answer: %w", err)
+		}
+		header.Set("Content-Type", "application/json")
+		header.Set("Content-Length", strconv.Itoa(len(body)))
+	}
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
-	if a.body == nil {
-		w.WriteHeader(status)
-		return
-	}
-	body, err := json.Marshal(a.body)
-	if err != nil {
-		status, body = http.StatusInternalServerError, []byte(`{"errors":["internal error"]}`)
-	}
-	header.Set("Content-Type", "application/json")
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
+	w.WriteHeader(cmp.Or(a.status, http.StatusOK))
 	_, _ = w.Write(body) // the caller is gone: nobody is left to tell
+	return nil
 }
 
 // refusal is an answer that says no.
@@ -137,9 +135,12 @@ func (h *Handler) refuse(ctx context.Context, w http.ResponseWriter, err error) 
 	for i, text := range refused.texts {
 		texts[i] = strings.ToValidUTF8(text, "�") // it may quote what the caller sent
 	}
-	(&answer{status: refused.status, body: struct {
+	err = (&answer{status: refused.status, body: struct {
 		Errors []string `json:"errors"`
 	}{texts}}).write(w)
+	if err != nil { // a list of texts can always be written
+		w.WriteHeader(http.StatusInternalServerError)
+	}
 }
 
 // quote bounds a text of the caller's that is repeated to the caller.

@@ -20,11 +20,11 @@ import (
 // version is what is said of one version of an item. Versions are never
 // deleted on their own here: an item goes with all of them.
 type version struct {
-	Created        time.Time         `json:"created_time"`
-	CustomMetadata map[string]string `json:"custom_metadata,format:emitnull"`
-	Deleted        string            `json:"deletion_time"`
-	Destroyed      bool              `json:"destroyed"`
-	Version        int               `json:"version,omitzero"`
+	Created        time.Time          `json:"created_time"`
+	CustomMetadata *map[string]string `json:"custom_metadata"`
+	Deleted        string             `json:"deletion_time"`
+	Destroyed      bool               `json:"destroyed"`
+	Version        int                `json:"version,omitzero"`
 }
 
 // item is the path of the item that a request names.
@@ -65,8 +65,9 @@ func versionOf(i *catalog.Item, n int) version {
 	return v
 }
 
-// customMetadata is where clients of Vault find an item's description and tags.
-func customMetadata(i *catalog.Item) map[string]string {
+// customMetadata is where clients of Vault find an item's description and tags. It
+// is null if there are none.
+func customMetadata(i *catalog.Item) *map[string]string {
 	if i.Description == "" && len(i.Tags) == 0 {
 		return nil
 	}
@@ -77,7 +78,7 @@ func customMetadata(i *catalog.Item) map[string]string {
 	if len(i.Tags) > 0 {
 		m["tags"] = strings.Join(i.Tags, ",")
 	}
-	return m
+	return &m
 }
 
 // writeItem is POST <mount>/data/<path>.
@@ -151,7 +152,7 @@ type metadata struct {
 	CASRequired        bool               `json:"cas_required"`
 	Created            time.Time          `json:"created_time"`
 	CurrentVersion     int                `json:"current_version"`
-	CustomMetadata     map[string]string  `json:"custom_metadata,format:emitnull"`
+	CustomMetadata     *map[string]string `json:"custom_metadata"`
 	DeleteVersionAfter string             `json:"delete_version_after"`
 	MaxVersions        int                `json:"max_versions"`
 	OldestVersion      int                `json:"oldest_version"`
@@ -210,7 +211,7 @@ func (h *Handler) listItems(c *call) (*answer, error) {
 	folder := "/" + strings.Trim(c.name, "/")
 	inside := strings.TrimSuffix(folder, "/") + "/"
 	var names []string
-	page := catalog.Page{Limit: listPage}
+	page := catalog.Page{Limit: h.listPage}
 	for {
 		items, _, next, err := c.as.ListItems(c.Context(), folder, page)
 		if err != nil {
@@ -230,17 +231,13 @@ func (h *Handler) listItems(c *call) (*answer, error) {
 		}
 		page.After = next
 		if last := names[len(names)-1]; strings.HasSuffix(last, "/") {
-			// Nothing else of that folder is wanted. Names are in order, and 0 is what
-			// comes after the slash: no name of the folder is after this, and no other
-			// one before it.
-			page.After = inside + strings.TrimSuffix(last, "/") + "0"
+			// Nothing else of that folder is wanted. Names are in the order of their
+			// bytes, and no UTF-8 has this one: it is after all names of the folder, and
+			// before all others that come after those.
+			page.After = inside + last + "\xff"
 		}
 	}
 }
-
-// listPage is how many items are looked at a time: a folder may hold all there
-// are.
-const listPage = 1000
 
 // soleField is the name of the field that a value of plain text is shown as.
 const soleField = "value"

@@ -28,6 +28,8 @@ const DefaultMount = "secret"
 // ErrSealed means that the gateway has nothing yet to answer from.
 var ErrSealed = errors.New("the gateway has no valid configuration yet")
 
+const listPage = 1000
+
 // Options configure a Handler.
 type Options struct {
 	// Login lets in whom the credentials belong to, and records it.
@@ -72,6 +74,9 @@ type Session struct {
 // Handler is Vault's API as an http.Handler.
 type Handler struct {
 	options Options
+	// listPage is how many items are looked at a time: a folder may hold all there
+	// are.
+	listPage int
 }
 
 // New makes a handler.
@@ -82,18 +87,19 @@ func New(o Options) (*Handler, error) {
 	if o.Mount == "" {
 		o.Mount = DefaultMount
 	}
-	return &Handler{options: o}, nil
+	return &Handler{options: o, listPage: listPage}, nil
 }
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{Request: r, writer: w}
 	given, err := h.answer(c)
+	if err == nil {
+		err = given.write(w)
+	}
 	if err != nil {
 		h.refuse(r.Context(), w, err)
-		return
 	}
-	given.write(w)
 }
 
 // answer checks what holds for every request before it does what is asked.
