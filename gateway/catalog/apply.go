@@ -97,22 +97,23 @@ func (v *View) applyItem(name string, value []byte, revision int64) error {
 }
 
 func (v *View) applyMethod(name string, value []byte, revision int64) error {
-	if value == nil {
-		old, ok := v.methods.get(name)
-		if !ok {
-			return nil
+	var r methodRecord
+	var err error
+	if value != nil {
+		if r, err = decode[methodRecord](value); err != nil {
+			return err
 		}
-		v.methods.delete(name)
+	}
+	if old, ok := v.methods.get(name); ok && old.AccessID != r.AccessID {
 		// A change of the name puts the new one in and takes the old one out, in the
 		// order of names.
 		if now, ok := v.methodIDs.get(old.AccessID); ok && now.name == name {
 			v.methodIDs.delete(old.AccessID)
 		}
-		return nil
 	}
-	r, err := decode[methodRecord](value)
-	if err != nil {
-		return err
+	if value == nil {
+		v.methods.delete(name)
+		return nil
 	}
 	m := &method{name: name, revision: revision, methodRecord: r}
 	v.methods.set(name, m)
@@ -134,20 +135,21 @@ func (v *View) applyConfig(name string, value []byte, revision int64) error {
 }
 
 func (v *View) applyRole(name string, value []byte, revision int64) error {
-	if value == nil {
-		old, ok := v.roles.get(name)
-		if !ok {
-			return nil
+	var record roleRecord
+	var err error
+	if value != nil {
+		if record, err = decode[roleRecord](value); err != nil {
+			return err
 		}
-		v.roles.delete(name)
+	}
+	if old, ok := v.roles.get(name); ok && old.ID != record.ID {
 		if now, ok := v.roleIDs.get(old.ID); ok && now.name == name {
 			v.roleIDs.delete(old.ID)
 		}
-		return nil
 	}
-	record, err := decode[roleRecord](value)
-	if err != nil {
-		return err
+	if value == nil {
+		v.roles.delete(name)
+		return nil
 	}
 	r := &role{name: name, revision: revision, roleRecord: record}
 	v.roles.set(name, r)

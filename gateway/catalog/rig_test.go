@@ -188,3 +188,8 @@ func (r *rig) must(err error) {
 func rule(of access.RuleType, path string, may ...access.Capability) access.Rule {
 	return access.Rule{Type: of, Path: path, Capabilities: may}
 }
+
+// discard is an audit log that keeps nothing.
+type discard struct{}
+
+func (*discard) Write(*audit.Event) error { return nil }
