@@ -17,6 +17,10 @@ const (
 	// issued just before the other revoked it is to be revoked.
 	skew = 2 * time.Second
 
+	// maxAhead is how far ahead of the clock new sessions are dated at most, however
+	// often a subject is revoked; session.Keyring.Verify takes ten seconds.
+	maxAhead = 8 * time.Second
+
 	// recordLife is how long the revocation of many sessions is kept: the longest
 	// life of a session, and some time for clocks and for the IssueTime of the last.
 	recordLife = config.MaxSessionTTL + time.Hour
@@ -99,7 +103,7 @@ func (a *accessor) revoke(ctx context.Context, what, name, subject string) error
 		now := time.Now()
 		record, err := encode(revocationRecord{
 			AccessID: m.AccessID, Subject: subject,
-			Before: now.Add(skew).Unix(), Expires: now.Add(recordLife).Unix(),
+			Before: s.issuedUntil(m.AccessID, subject, now), Expires: now.Add(recordLife).Unix(),
 		})
 		if err != nil {
 			return nil, err
@@ -113,6 +117,19 @@ func (a *accessor) revoke(ctx context.Context, what, name, subject string) error
 		}
 		return []store.Op{store.Put(key, record)}, nil
 	})
+}
+
+// issuedUntil is the latest second that a session that there is now, of an auth
+// method or of one subject of it, may say that it was issued in: a moment ahead, and
+// another one if it was made right after an earlier revocation, see IssueTime.
+func (s sight) issuedUntil(accessID, subject string, now time.Time) int64 {
+	earlier := s.revokedUntil(accessID, subject)
+	if subject == "" {
+		for _, by := range s.revokedIdentities.all() {
+			earlier = max(earlier, by.at)
+		}
+	}
+	return max(now.Add(skew).Unix(), min(earlier+1, now.Add(maxAhead).Unix()))
 }
 
 // Settings implements Accessor. Everybody with a session may read them.
