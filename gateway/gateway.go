@@ -70,8 +70,7 @@ type Options struct {
 	// State returns the present view, or nil as long as there is none.
 	State func() State
 	Audit Auditor
-	// Catalog keeps what sessions read and change. Nil leaves the gateway with
-	// what its configuration file declares.
+	// Catalog keeps what sessions read and change.
 	Catalog Catalog
 	// Ready says why the gateway should not get requests; nil if it should.
 	Ready   func() error
@@ -127,14 +126,13 @@ type Gateway struct {
 	guesses      *guesses
 	byName       map[string]*route
 	reviews      *tokenreview.Handler
-	// vault is nil without a catalog.
-	vault *vault.Handler
+	vault        *vault.Handler
 }
 
 // New makes a gateway.
 func New(o Options) (*Gateway, error) {
-	if o.State == nil || o.Audit == nil || o.Ready == nil || o.Logger == nil || o.Metrics == nil {
-		return nil, errors.New("gateway: State, Audit, Ready, Logger and Metrics must be set")
+	if o.State == nil || o.Audit == nil || o.Catalog == nil || o.Ready == nil || o.Logger == nil || o.Metrics == nil {
+		return nil, errors.New("gateway: State, Audit, Catalog, Ready, Logger and Metrics must be set")
 	}
 	metrics, err := newMetrics(o.Metrics)
 	if err != nil {

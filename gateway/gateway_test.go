@@ -23,6 +23,7 @@ import (
 
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/authmethod"
+	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/review"
 	"github.com/gatepass/gatepass/gateway/session"
 )
@@ -121,6 +122,11 @@ func (r *records) last(t testing.TB) map[string]any {
 	return record
 }
 
+// noObjects is for tests that ask the catalog for nothing.
+type noObjects struct{}
+
+func (noObjects) As(catalog.Caller) catalog.Accessor { return nil }
+
 func newGateway(t testing.TB, state *fixedState, change func(*Options)) (*Gateway, *records) {
 	t.Helper()
 	if state.sessions == nil {
@@ -131,6 +137,7 @@ func newGateway(t testing.TB, state *fixedState, change func(*Options)) (*Gatewa
 	o := Options{
 		State:   func() State { return state },
 		Audit:   audit.NewLog(kept),
+		Catalog: noObjects{},
 		Ready:   func() error { return nil },
 		Logger:  slog.New(slog.DiscardHandler),
 		Metrics: prometheus.NewRegistry(),

@@ -27,11 +27,6 @@ const (
 	reasonSessionInvalid = "session-invalid"
 )
 
-// noCatalog is the answer to everything that needs one where there is none.
-func noCatalog() *refusal {
-	return refuse(http.StatusServiceUnavailable, "this gateway has no store; it serves its configuration file only")
-}
-
 // managed makes a command of one that works on the catalog.
 func (g *Gateway) managed(named command.Command) func(*call) (any, *refusal) {
 	return func(c *call) (any, *refusal) {
@@ -61,9 +56,6 @@ func (g *Gateway) managed(named command.Command) func(*call) (any, *refusal) {
 // session finds out who asks. What the catalog is asked it records itself; who
 // does not get that far is recorded here.
 func (g *Gateway) session(c *call, name, token string) (*command.Session, *refusal) {
-	if g.catalog == nil {
-		return nil, noCatalog()
-	}
 	claims, refused := g.claims(c, name, token)
 	if refused != nil {
 		return nil, refused
@@ -115,6 +107,8 @@ func (g *Gateway) stranger(c *call, name, token string, why error) *refusal {
 func (g *Gateway) refusalOf(c *call, err error) *refusal {
 	const again = 5 * time.Second
 	switch {
+	case errors.Is(err, catalog.ErrUnrecorded): // whatever else came of it
+		return &refusal{http.StatusServiceUnavailable, catalog.ErrUnrecorded.Error(), again}
 	case errors.Is(err, catalog.ErrInvalid):
 		return &refusal{status: http.StatusBadRequest, public: err.Error()}
 	case errors.Is(err, catalog.ErrDenied):
@@ -123,8 +117,8 @@ func (g *Gateway) refusalOf(c *call, err error) *refusal {
 		return &refusal{status: http.StatusNotFound, public: err.Error()}
 	case errors.Is(err, catalog.ErrExists), errors.Is(err, catalog.ErrReadOnly), errors.Is(err, catalog.ErrInUse):
 		return &refusal{status: http.StatusConflict, public: err.Error()}
-	case errors.Is(err, catalog.ErrUnavailable), errors.Is(err, catalog.ErrUnrecorded):
-		return &refusal{http.StatusServiceUnavailable, err.Error(), again}
+	case errors.Is(err, catalog.ErrUnavailable):
+		return &refusal{http.StatusServiceUnavailable, catalog.ErrUnavailable.Error(), again}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return &refusal{http.StatusServiceUnavailable, "the request could not be carried out in time; it may have been", again}
 	}

@@ -99,7 +99,7 @@ func refuse(status int, format string, args ...any) *refusal {
 // some join it with two slashes; http.ServeMux would answer those with a
 // redirect, which clients don't follow with a POST.
 func (g *Gateway) dispatch(w http.ResponseWriter, r *http.Request) {
-	if g.vault != nil && strings.HasPrefix(r.URL.Path, vault.Prefix) {
+	if strings.HasPrefix(r.URL.Path, vault.Prefix) {
 		g.vault.ServeHTTP(w, r)
 		return
 	}

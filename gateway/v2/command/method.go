@@ -74,6 +74,7 @@ func updateMethod(ctx context.Context, by *Session, f *v2.AuthMethodFields, newN
 		return nil, invalid("name", "the auth method is of type %s; use the command for that", m.Type)
 	}
 	name := m.Name
+	m.PublicKey = "" // keeps the key
 	if err := setMethod(&m, f); err != nil {
 		return nil, err
 	}
@@ -149,9 +150,7 @@ func setMethodK8s(m *catalog.Method, f *v2.AuthMethodK8sFields) error {
 	if err != nil {
 		return err
 	}
-	if len(key) > 0 && string(key) != m.PublicKey {
-		m.PublicKey, m.GeneratedKey = string(key), false
-	}
+	m.PublicKey = string(key)
 	return nil
 }
 

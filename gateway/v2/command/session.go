@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/gatepass/gatepass/gateway/access"
+	"github.com/gatepass/gatepass/gateway/config"
 	v2 "github.com/gatepass/gatepass/gateway/v2"
 )
 
@@ -11,14 +12,16 @@ func describePermissions(ctx context.Context, by *Session, r *v2.DescribePermiss
 	if err := required("path", r.Path); err != nil {
 		return nil, err
 	}
-	of := access.RuleType(r.Type)
+	var of access.RuleType
 	switch r.Type {
-	case "", "item":
+	case "", "item", string(access.ItemRule):
 		of = access.ItemRule
-	case "role":
+	case "role", string(access.RoleRule):
 		of = access.RoleRule
-	case "am":
+	case "am", string(access.AuthMethodRule):
 		of = access.AuthMethodRule
+	default:
+		return nil, invalid("type", "use item, role or am")
 	}
 	capabilities, err := by.Permissions(ctx, of, r.Path)
 	if err != nil {
@@ -64,8 +67,8 @@ func getSettings(ctx context.Context, by *Session, _ *v2.GetAccountSettings) (an
 	}
 	return v2.AccountSettings{SystemAccessCreds: v2.SystemAccessCreds{
 		JWTTTLDefault: inMinutes(s.SessionTTL),
-		JWTTTLMinimum: 1,
-		JWTTTLMaximum: 24 * 60,
+		JWTTTLMinimum: inMinutes(config.MinSessionTTL),
+		JWTTTLMaximum: inMinutes(config.MaxSessionTTL),
 	}}, nil
 }
 

@@ -1,0 +1,99 @@
+package gateway_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"time"
+)
+
+func TestRevocation(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	made := r.do("create-auth-method", fields{"name": "ci"})
+	id, key := fmt.Sprint(made["access_id"]), fmt.Sprint(made["access_key"])
+	valid := func(token string) bool {
+		_, _, answer := r.post("/validate-token", `{"token":"`+token+`"}`)
+		good, _ := answer["is_valid"].(bool)
+		return good
+	}
+	revoked := func(token string) {
+		t.Helper()
+		_, _, answer := r.post("/validate-token", `{"token":"`+token+`"}`)
+		if good, known := answer["is_valid"].(bool); good || !known || answer["reason"] != "the session was revoked" {
+			t.Errorf("%v", answer)
+		}
+		if status, answer := r.as(token, "get-account-settings", nil); status != http.StatusUnauthorized || answer["error"] != "unauthorized: the session was revoked" {
+			t.Errorf("%d %v", status, answer)
+		}
+	}
+	first, second := r.logIn(id, key), r.logIn(id, key)
+	if status, answer := r.as(first, "revoke-creds", nil); status != http.StatusOK {
+		t.Fatalf("%d %v", status, answer)
+	}
+	revoked(first)
+	if !valid(second) {
+		t.Error("the other session was revoked too")
+	}
+	r.do("revoke-identity-sessions", fields{"name": "ci", "subject": "somebody-else"})
+	if !valid(second) {
+		t.Error("somebody else's revocation ended it")
+	}
+	r.do("revoke-identity-sessions", fields{"name": "ci", "subject": "access-key:" + id})
+	revoked(second)
+	third := r.logIn(id, key)
+	if !valid(third) {
+		t.Error("a session after the revocation is not valid")
+	}
+	r.do("revoke-auth-method-sessions", fields{"name": "ci"})
+	revoked(third)
+	fourth := r.logIn(id, key)
+	r.do("update-auth-method", fields{"name": "ci", "access-expires": time.Now().Add(-time.Minute).Unix()})
+	revoked(fourth)
+	r.do("delete-auth-method", fields{"name": "ci"})
+	if !valid(r.token) {
+		t.Error("the administrator's session has gone, too")
+	}
+}
+
+func TestAccessKeys(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	made := r.do("create-auth-method", fields{"name": "ci"})
+	id, key := fmt.Sprint(made["access_id"]), fmt.Sprint(made["access_key"])
+	try := func(id, key string) (int, http.Header) {
+		status, header, _ := r.post("/auth", `{"access-type":"api_key","access-id":"`+id+`","access-key":"`+key+`"}`)
+		return status, header
+	}
+	r.logIn(id, key)
+	renewed := r.do("reset-access-key", fields{"name": "ci"})["access_key"]
+	for name, keys := range map[string][2]string{
+		"the old key": {id, key}, "somebody else's key": {r.admin.AccessID, fmt.Sprint(renewed)}, "an unknown access id": {"p-abcdefghij12ab", key},
+		"a key with more": {id, fmt.Sprint(renewed) + "x"},
+	} {
+		if status, _ := try(keys[0], keys[1]); status != http.StatusUnauthorized {
+			t.Errorf("%s: %d", name, status)
+		}
+		if event := r.log.last(); event.Reason != "access-key-mismatch" || event.Client == "" {
+			t.Errorf("%s: recorded as %+v", name, event)
+		}
+	}
+	if status, _ := try(id, ""); status != http.StatusBadRequest {
+		t.Errorf("an empty key: %d", status)
+	}
+	r.logIn(id, fmt.Sprint(renewed))
+	for range 8 {
+		try(id, "wrong")
+	}
+	status, header := try(id, fmt.Sprint(renewed))
+	if status != http.StatusTooManyRequests || header.Get("Retry-After") == "" || r.log.last().Reason != "too-many-failures" {
+		t.Errorf("after ten failures: %d %v %+v", status, header, r.log.last())
+	}
+	if status, _ := try(r.admin.AccessID, r.admin.AccessKey); status != http.StatusOK {
+		t.Errorf("another access id is kept out as well: %d", status)
+	}
+	r.do("update-auth-method", fields{"name": "admin", "bound-ips": "10.0.0.0/8"})
+	if status, _ := try(r.admin.AccessID, r.admin.AccessKey); status != http.StatusUnauthorized || r.log.last().Reason != "client-address-not-bound" {
+		t.Errorf("from an address that is not bound: %d %+v", status, r.log.last())
+	}
+}
