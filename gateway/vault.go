@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -18,6 +19,7 @@ func (g *Gateway) newVault() (*vault.Handler, error) {
 		Login:   g.vaultLogin,
 		Session: g.vaultSession,
 		As:      g.catalog.As,
+		Turn:    g.vaultTurn,
 		Client:  addressText,
 		Ready:   func() error { return g.ready() },
 		Version: version(),
@@ -27,6 +29,18 @@ func (g *Gateway) newVault() (*vault.Handler, error) {
 		return nil, fmt.Errorf("serve Vault's protocol: %w", err)
 	}
 	return h, nil
+}
+
+// vaultTurn waits for the same turns as the V2 API's large requests.
+func (g *Gateway) vaultTurn(ctx context.Context, of vault.Turns) (giveBack func(), err error) {
+	turns := g.lists
+	if of == vault.Bodies {
+		turns = g.bulky
+	}
+	if err := turns.acquire(ctx); err != nil {
+		return nil, err
+	}
+	return turns.release, nil
 }
 
 // version is the gateway's. Vault's clients compare it, so it is a semantic

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -35,6 +36,18 @@ type call struct {
 	token   string
 	session *Session
 	as      catalog.Accessor
+	// turns are to be given back when the answer is written.
+	turns []func()
+}
+
+// take waits for a turn.
+func (h *Handler) take(c *call, of Turns) error {
+	giveBack, err := h.options.Turn(c.Context(), of)
+	if err != nil {
+		return &refusal{http.StatusTooManyRequests, []string{"too many large requests at a time; try again"}, 2 * time.Second}
+	}
+	c.turns = append(c.turns, giveBack)
+	return nil
 }
 
 // operation does what a request asks.
@@ -164,12 +177,21 @@ func (h *Handler) authenticate(c *call) error {
 // not have are ignored, and so is the content type, which Vault's own clients
 // don't send. A body that is empty sets nothing.
 func (c *call) decode(limit int64, v any) error {
-	var body bytes.Buffer
+	tooLarge := refuse(http.StatusRequestEntityTooLarge, "the request body has more than "+strconv.FormatInt(limit, 10)+" bytes")
+	if c.ContentLength > limit {
+		return tooLarge
+	}
+	// Of the right size at once: growing would leave several times as much behind.
+	size := c.ContentLength
+	if size < 0 {
+		size = limit
+	}
+	body := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
 	_, err := body.ReadFrom(http.MaxBytesReader(c.writer, c.Body, limit))
 	var maxBytes *http.MaxBytesError
 	switch {
 	case errors.As(err, &maxBytes):
-		return refuse(http.StatusRequestEntityTooLarge, "the request body has more than "+strconv.FormatInt(limit, 10)+" bytes")
+		return tooLarge
 	case err != nil:
 		return refuse(http.StatusBadRequest, "the request body could not be read")
 	case body.Len() == 0:

@@ -89,6 +89,11 @@ func (h *Handler) writeItem(c *call) (*answer, error) {
 			CAS *number `json:"cas"`
 		} `json:"options"`
 	}
+	if c.ContentLength < 0 || c.ContentLength > UsualBody {
+		if err := h.take(c, Bodies); err != nil {
+			return nil, err
+		}
+	}
 	if err := c.decode(maxWriteBody, &req); err != nil {
 		return nil, err
 	}
@@ -208,6 +213,9 @@ func listed(names []string) (*answer, error) {
 // listItems is LIST <mount>/metadata/<path>: what is directly in a folder.
 // Folders have a slash at the end.
 func (h *Handler) listItems(c *call) (*answer, error) {
+	if err := h.take(c, Lists); err != nil {
+		return nil, err
+	}
 	folder := "/" + strings.Trim(c.name, "/")
 	inside := strings.TrimSuffix(folder, "/") + "/"
 	var names []string

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"context"
 	"errors"
 	"io"
 	"log/slog"
@@ -30,6 +31,9 @@ type rig struct {
 	invalid error // what Session says of any token, unless it is nil
 	down    error // what Ready says
 	as      catalog.Accessor
+	busy    bool    // what Turn says
+	taken   []Turns // what Turn gave, and
+	given   int     // how many of it were given back
 	caller  catalog.Caller
 }
 
@@ -62,6 +66,13 @@ func newRig(t testing.TB) *rig {
 		As: func(c catalog.Caller) catalog.Accessor {
 			r.caller = c
 			return r.as
+		},
+		Turn: func(_ context.Context, of Turns) (func(), error) {
+			if r.busy {
+				return nil, errors.New("busy")
+			}
+			r.taken = append(r.taken, of)
+			return func() { r.given++ }, nil
 		},
 		Client:  func(*http.Request) string { return "192.0.2.1" },
 		Ready:   func() error { return r.down },

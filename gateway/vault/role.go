@@ -139,6 +139,9 @@ func policiesOf(given []catalog.Association) []string {
 
 // listRoles is LIST auth/<mount>/role.
 func (h *Handler) listRoles(c *call) (*answer, error) {
+	if err := h.take(c, Lists); err != nil {
+		return nil, err
+	}
 	owner, err := c.owner()
 	if err != nil {
 		return nil, err

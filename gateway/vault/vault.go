@@ -8,6 +8,7 @@
 package vault
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -40,6 +41,9 @@ type Options struct {
 	Session func(r *http.Request, token string) (*Session, error)
 	// As does what a caller asks.
 	As func(catalog.Caller) catalog.Accessor
+	// Turn waits until it is the turn of a request that takes much memory. What it
+	// returns is called when that was answered. An error means that there are too many.
+	Turn func(context.Context, Turns) (giveBack func(), err error)
 	// Client is the address of a request's connection, for the audit log.
 	Client func(*http.Request) string
 	// Ready says why the gateway should not get requests; nil if it should.
@@ -50,6 +54,18 @@ type Options struct {
 	Version string
 	Logger  *slog.Logger
 }
+
+// Turns are of what requests wait for.
+type Turns int
+
+// The turns: of requests with bodies of more than UsualBody bytes, and of lists.
+const (
+	Bodies Turns = iota
+	Lists
+)
+
+// UsualBody is how large a body may be that waits for no turn.
+const UsualBody = maxBody
 
 // Credentials are those of a login.
 type Credentials struct {
@@ -81,8 +97,8 @@ type Handler struct {
 
 // New makes a handler.
 func New(o Options) (*Handler, error) {
-	if o.Login == nil || o.Session == nil || o.As == nil || o.Client == nil || o.Ready == nil || o.Logger == nil {
-		return nil, errors.New("vault: Login, Session, As, Client, Ready and Logger must be set")
+	if o.Login == nil || o.Session == nil || o.As == nil || o.Turn == nil || o.Client == nil || o.Ready == nil || o.Logger == nil {
+		return nil, errors.New("vault: Login, Session, As, Turn, Client, Ready and Logger must be set")
 	}
 	if o.Mount == "" {
 		o.Mount = DefaultMount
@@ -93,6 +109,11 @@ func New(o Options) (*Handler, error) {
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{Request: r, writer: w}
+	defer func() {
+		for _, giveBack := range c.turns {
+			giveBack()
+		}
+	}()
 	given, err := h.answer(c)
 	if err == nil {
 		err = given.write(w)

@@ -123,6 +123,35 @@ func TestBodiesAreBounded(t *testing.T) {
 	}
 }
 
+func TestLargeRequestsWaitForTheirTurn(t *testing.T) {
+	t.Parallel()
+	body := `{"data":{"a":"` + strings.Repeat("x", UsualBody) + `"}}`
+	for _, tt := range []struct {
+		name, method, path, body string
+		turns                    []Turns
+	}{
+		{"a list", "LIST", "/v1/secret/metadata/", "", []Turns{Lists}},
+		{"a list of roles", "LIST", "/v1/auth/kubernetes/role", "", []Turns{Lists}},
+		{"a large item", "POST", "/v1/secret/data/a", body, []Turns{Bodies}},
+		{"a small item waits for none", "POST", "/v1/secret/data/a", `{"data":{"a":"x"}}`, nil},
+		{"reading waits for none", "GET", "/v1/secret/data/a", "", nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.withCatalog(t)
+			got := r.do(t, tt.method, tt.path, tt.body)
+			if diff := cmp.Diff(tt.turns, r.taken); diff != "" || r.given != len(tt.turns) || got.status == http.StatusTooManyRequests {
+				t.Errorf("%d %s; %d given back; %s", got.status, got.text, r.given, diff)
+			}
+			r.busy = true
+			if got := r.do(t, tt.method, tt.path, tt.body); (got.status == http.StatusTooManyRequests) != (len(tt.turns) > 0) {
+				t.Errorf("%d %s with too many", got.status, got.text)
+			}
+		})
+	}
+}
+
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
