@@ -111,6 +111,10 @@ func TestVaultsGoClient(t *testing.T) {
 		_, err = client.KVv2("secret").Get(t.Context(), "apps/web/text")
 		refused(t, err, http.StatusForbidden, "permission denied", "invalid token")
 	})
+	accessor := `"session":"` + given.Auth.Accessor + `"`
+	if !slices.ContainsFunc(g.records(t), func(line string) bool { return strings.Contains(line, accessor) }) {
+		t.Errorf("the audit log does not name the session %s", accessor)
+	}
 	for _, line := range g.records(t) {
 		if strings.Contains(line, jwt) || strings.Contains(line, given.Auth.ClientToken) || strings.Contains(line, "s3cret") {
 			t.Errorf("a secret is in the audit log: %.200s…", line)
