@@ -63,7 +63,7 @@ func (f *flags) bootstrapOnce(ctx context.Context, objects *catalog.Catalog) err
 
 // writeCredentials makes a file of mode 0600. It replaces none.
 func writeCredentials(name string, c catalog.Credentials) error {
-	out, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	out, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the administrator names the file
 	if err != nil {
 		return fmt.Errorf("--admin-credentials-file: %w", err)
 	}

@@ -75,7 +75,7 @@ key, and tells them once, on standard output or in --admin-credentials-file.`,
 		RunE:    func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), &f) },
 	}
 	p := cmd.Flags()
-	f.storage.add(p)
+	f.add(p)
 	p.StringVar(&f.config, "config", "", "file with declared auth methods (GatewayConfig)")
 	p.StringVar(&f.issuer, "issuer", "", "without --config: the gateway's address as its clients know it, the issuer of sessions; made of --listen, and kept, if not given")
 	p.StringVar(&f.adminFile, "admin-credentials-file", "", "new file that gets the administrator's first credentials; standard output if not given")
@@ -105,12 +105,7 @@ func (f *flags) validate() error {
 	if f.listen == "" {
 		errs = append(errs, errors.New("--listen must be given"))
 	}
-	if f.config != "" && f.issuer != "" {
-		errs = append(errs, errors.New("--issuer is for a gateway without --config; the configuration file names its own"))
-	}
-	if problem := config.CheckURL(f.issuer); f.issuer != "" && problem != "" {
-		errs = append(errs, fmt.Errorf("--issuer %s", problem))
-	}
+	errs = append(errs, f.validateIssuer())
 	files := f.tlsCert != "" || f.tlsKey != ""
 	switch {
 	case files && f.selfManaged:
@@ -127,4 +122,17 @@ func (f *flags) validate() error {
 		errs = append(errs, errors.New("--shutdown-delay must not be negative"))
 	}
 	return errors.Join(errs...)
+}
+
+func (f *flags) validateIssuer() error {
+	if f.issuer == "" {
+		return nil
+	}
+	if f.config != "" {
+		return errors.New("--issuer is for a gateway without --config; the configuration file names its own")
+	}
+	if problem := config.CheckURL(f.issuer); problem != "" {
+		return fmt.Errorf("--issuer %s", problem)
+	}
+	return nil
 }

@@ -97,7 +97,7 @@ No gateway may use the store meanwhile.`,
 		Example: `  gatepass-gateway restore --data-dir /var/lib/gatepass-new --from /backup/gatepass-2026-11-22.backup`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			in, err := os.Open(from) //nolint:gosec // the administrator names the file
+			in, err := os.Open(from)
 			if err != nil {
 				return fmt.Errorf("--from: %w", err)
 			}

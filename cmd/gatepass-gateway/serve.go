@@ -66,29 +66,45 @@ func serve(ctx context.Context, f *flags) (err error) {
 	if err != nil {
 		return err
 	}
+	return f.run(ctx, server, background{log, measures, records, sealer, objects, states, certificates})
+}
+
+// background is what runs beside the server.
+type background struct {
+	log          *slog.Logger
+	measures     *gateway.Measures
+	records      store.Store
+	sealer       *seal.Sealer
+	objects      *catalog.Catalog
+	states       *state.Store
+	certificates certificateSource
+}
+
+// run runs everything until ctx is done.
+func (f *flags) run(ctx context.Context, server *gateway.Server, b background) error {
 	// The certificate and configuration are followed until the server has
 	// drained, so their context ends after it.
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	group, background := errgroup.WithContext(background)
+	beside, stop := context.WithCancel(context.WithoutCancel(ctx))
+	group, beside := errgroup.WithContext(beside)
 	group.Go(func() error {
-		if err := certificates.Start(background); err != nil {
+		if err := b.certificates.Start(beside); err != nil {
 			return fmt.Errorf("serving certificate: %w", err)
 		}
 		return nil
 	})
-	group.Go(func() error { return sealer.Follow(background) })
-	group.Go(func() error { return objects.Run(background) })
-	group.Go(func() error { return f.follow(background, log, objects, states, measures.Reloaded) })
-	group.Go(func() error { return states.Follow(background) })
-	group.Go(func() error { return reseal(background, log, records, sealer) })
+	group.Go(func() error { return b.sealer.Follow(beside) })
+	group.Go(func() error { return b.objects.Run(beside) })
+	group.Go(func() error { return f.follow(beside, b.log, b.objects, b.states, b.measures.Reloaded) })
+	group.Go(func() error { return b.states.Follow(beside) })
+	group.Go(func() error { return reseal(beside, b.log, b.records, b.sealer) })
 	if f.bootstraps {
-		group.Go(func() error { return f.bootstrap(background, log, objects) })
+		group.Go(func() error { return f.bootstrap(beside, b.log, b.objects) })
 	}
 	group.Go(func() error {
 		defer stop()
 		serving, cancel := context.WithCancel(ctx)
 		defer cancel()
-		defer context.AfterFunc(background, cancel)()
+		defer context.AfterFunc(beside, cancel)()
 		return server.Run(serving)
 	})
 	return group.Wait()
@@ -104,7 +120,7 @@ func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measure
 		Logger:        log,
 	}
 	var server *gateway.Server
-	api, err := gateway.New(gateway.Options{
+	api, err := gateway.New(gateway.Options{ //nolint:contextcheck // its handlers have the requests' contexts
 		State:   states.State,
 		Audit:   auditLog,
 		Catalog: objects,

@@ -106,7 +106,7 @@ func (a *accessor) UpdateAssociation(ctx context.Context, id string, subClaims m
 		if err != nil {
 			return nil, err
 		}
-		return []store.Op{store.Update(next.key(), record, l.association.revision)}, nil
+		return []store.Op{store.Update(next.key(), record, l.revision)}, nil
 	})
 }
 
@@ -117,7 +117,7 @@ func (a *accessor) DeleteAssociation(ctx context.Context, id string) error {
 		if err != nil {
 			return nil, err
 		}
-		return []store.Op{store.Delete(l.key(), l.association.revision)}, nil
+		return []store.Op{store.Delete(l.key(), l.revision)}, nil
 	})
 }
 

@@ -1,12 +1,12 @@
 package catalog
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -205,13 +205,18 @@ func (c *AuthConfig) check(secrets configSecrets) error {
 	if len(c.Issuer) > maxTag || c.TokenExpiration < 0 {
 		return invalid("the issuer must have at most %d bytes, and the token's life must not be negative", maxTag)
 	}
+	return c.checkReviewer(secrets)
+}
+
+// checkReviewer checks that the credentials are there that the reviewer needs.
+func (c *AuthConfig) checkReviewer(secrets configSecrets) error {
 	switch c.Reviewer {
 	case ReviewerGateway:
 		if c.Host != "" {
 			return invalid("the gateway's own service account reviews in its own cluster only; leave the host out, or give a reviewer's token")
 		}
 	case ReviewerToken:
-		if len(secrets.ReviewerJWT) == 0 || strings.ContainsAny(string(secrets.ReviewerJWT), " \t\r\n") {
+		if len(secrets.ReviewerJWT) == 0 || bytes.ContainsAny(secrets.ReviewerJWT, " \t\r\n") {
 			return invalid("the reviewer's token is missing, or holds white space")
 		}
 	case ReviewerCertificate:

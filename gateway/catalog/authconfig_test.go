@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -66,12 +67,12 @@ func TestAuthConfigs(t *testing.T) {
 	if err != nil || got.ReviewerJWT != nil || got.SigningKey != nil || got.Host != made.Host || got.TokenExpiration != 5*time.Minute || got.Issuer != "https://issuer" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if c := r.login("c"); string(c.ReviewerJWT) != "a.b.c" || string(c.SigningKey) != string(method.PrivateKey) {
+	if c := r.login("c"); string(c.ReviewerJWT) != "a.b.c" || !bytes.Equal(c.SigningKey, method.PrivateKey) {
 		t.Error("the secrets of an auth config are lost")
 	}
 	got.Issuer = ""
 	r.must(r.admin.UpdateAuthConfig(ctx, "c", got))
-	if c := r.login("c"); string(c.ReviewerJWT) != "a.b.c" || string(c.SigningKey) != string(method.PrivateKey) || c.Issuer != "" {
+	if c := r.login("c"); string(c.ReviewerJWT) != "a.b.c" || !bytes.Equal(c.SigningKey, method.PrivateKey) || c.Issuer != "" {
 		t.Error("secrets that an update leaves out are lost")
 	}
 	moved := got
@@ -83,7 +84,7 @@ func TestAuthConfigs(t *testing.T) {
 	r.must(r.admin.UpdateAuthConfig(ctx, "c", moved))
 	moved.Reviewer, moved.ClientCert, moved.ClientKey, moved.Name = ReviewerCertificate, cert, key, "renamed"
 	r.must(r.admin.UpdateAuthConfig(ctx, "c", moved))
-	if c := r.login("renamed"); c.ReviewerJWT != nil || string(c.ClientKey) != string(key) {
+	if c := r.login("renamed"); c.ReviewerJWT != nil || !bytes.Equal(c.ClientKey, key) {
 		t.Error("a reviewer's credentials outlive it, or are lost")
 	}
 	if err := r.admin.DeleteMethod(ctx, "m"); !errors.Is(err, ErrInUse) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -202,11 +203,11 @@ func TestAuthorisationAcrossObjects(t *testing.T) {
 	both, roleOnly, methodOnly := r.with("both", onRole, onMethod), r.with("roleOnly", onRole), r.with("methodOnly", onMethod)
 	nobody := r.with("nobody")
 	associate := func(as Accessor) error {
-		_, err := as.Associate(ctx, Association{Role: "team/role", Method: "team/method", SubClaims: map[string]string{"a": fmt.Sprint(time.Now().UnixNano())}})
+		_, err := as.Associate(ctx, Association{Role: "team/role", Method: "team/method", SubClaims: map[string]string{"a": strconv.FormatInt(time.Now().UnixNano(), 10)}})
 		return err
 	}
 	update := func(as Accessor) error {
-		return as.UpdateAssociation(ctx, ass, map[string]string{"b": fmt.Sprint(time.Now().UnixNano())}, false)
+		return as.UpdateAssociation(ctx, ass, map[string]string{"b": strconv.FormatInt(time.Now().UnixNano(), 10)}, false)
 	}
 	config := func(as Accessor) error {
 		_, err := as.AuthConfig(ctx, "team-config")

@@ -25,7 +25,7 @@ func TestTwoCatalogsOfOneStore(t *testing.T) {
 	b, _ := start(t, options)
 	ctx := t.Context()
 
-	var made sync.Map
+	made := make(chan Credentials, 4)
 	var race sync.WaitGroup
 	for _, c := range []*Catalog{a, b, a, b} {
 		race.Go(func() {
@@ -34,26 +34,21 @@ func TestTwoCatalogsOfOneStore(t *testing.T) {
 				t.Error(err)
 			}
 			if credentials != nil {
-				made.Store(credentials.AccessID, credentials.AccessKey)
+				made <- *credentials
 			}
 		})
 	}
 	race.Wait()
-	winners := 0
-	var root Caller
-	made.Range(func(id, key any) bool {
-		winners++
-		root = Caller{AccessID: id.(string), Session: "root"}
-		for _, c := range []*Catalog{a, b} {
-			until(t, "both to know the administrator", func() bool {
-				_, err := c.Login(ctx, id.(string), key.(string))
-				return err == nil
-			})
-		}
-		return true
-	})
-	if winners != 1 {
-		t.Fatalf("%d administrators", winners)
+	if len(made) != 1 {
+		t.Fatalf("%d administrators", len(made))
+	}
+	credentials := <-made
+	root := Caller{AccessID: credentials.AccessID, Session: "root"}
+	for _, c := range []*Catalog{a, b} {
+		until(t, "both to know the administrator", func() bool {
+			_, err := c.Login(ctx, credentials.AccessID, credentials.AccessKey)
+			return err == nil
+		})
 	}
 	atA, atB := a.As(root), b.As(root)
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -144,12 +145,12 @@ func TestValuesAreSealedAndCached(t *testing.T) {
 	admin := c.As(Caller{AccessID: made.AccessID})
 	ctx := t.Context()
 	for n := range 10 {
-		if err := admin.CreateItem(ctx, Item{Name: fmt.Sprint(n)}, []byte("needle in a haystack")); err != nil {
+		if err := admin.CreateItem(ctx, Item{Name: strconv.Itoa(n)}, []byte("needle in a haystack")); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for n := range 20 {
-		if value, _, err := admin.Value(ctx, fmt.Sprint(n%10), 0); err != nil || string(value) != "needle in a haystack" {
+		if value, _, err := admin.Value(ctx, strconv.Itoa(n%10), 0); err != nil || string(value) != "needle in a haystack" {
 			t.Fatalf("%q, %v", value, err)
 		}
 	}

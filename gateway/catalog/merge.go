@@ -82,8 +82,8 @@ func (l link) tell() Association {
 		AccessID:      l.AccessID,
 		SubClaims:     maps.Clone(l.SubClaims),
 		CaseSensitive: l.CaseSensitive,
-		FromFile:      l.association.declared,
-		Created:       l.association.Created,
+		FromFile:      l.declared,
+		Created:       l.Created,
 	}
 }
 

@@ -42,8 +42,8 @@ func (a *accessor) CreateMethod(ctx context.Context, m Method) (CreatedMethod, e
 		if err != nil {
 			return nil, err
 		}
-		ops := append(secret, store.Create(next.key(), record), store.Create(accessIDPrefix+next.AccessID, []byte("{}")))
-		return append(ops, s.expectConfigs(next)...), nil
+		ops := []store.Op{store.Create(next.key(), record), store.Create(accessIDPrefix+next.AccessID, []byte("{}"))}
+		return slices.Concat(ops, secret, s.expectConfigs(next)), nil
 	})
 	if err != nil {
 		return CreatedMethod{}, err
@@ -320,7 +320,7 @@ func (a *accessor) DeleteMethod(ctx context.Context, name string) error {
 func (a *accessor) withAssociations(ctx context.Context, ops []store.Op, unchanged store.Op, links []link) ([]store.Op, error) {
 	var deletions []store.Op
 	for _, l := range links {
-		if !l.association.declared {
+		if !l.declared {
 			deletions = append(deletions, store.Delete(l.key(), store.Any))
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -53,7 +54,7 @@ func TestMethods(t *testing.T) {
 	}
 	private, err := keys.Parse(made.PrivateKey)
 	r.must(err)
-	if !private.(*ecdsa.PrivateKey).Equal(logins.Keys[made.AccessID]) {
+	if mine, ok := private.(*ecdsa.PrivateKey); !ok || !mine.Equal(logins.Keys[made.AccessID]) {
 		t.Error("the key that was told is not the one that signs")
 	}
 
@@ -238,7 +239,7 @@ func TestRolesAndAssociations(t *testing.T) {
 		t.Errorf("an association without sub-claims where they are asked for: %v", err)
 	}
 	for n := range 300 {
-		_, err := r.admin.Associate(ctx, Association{Role: "renamed", Method: "m", SubClaims: map[string]string{"n": fmt.Sprint(n)}})
+		_, err := r.admin.Associate(ctx, Association{Role: "renamed", Method: "m", SubClaims: map[string]string{"n": strconv.Itoa(n)}})
 		r.must(err)
 	}
 	r.must(r.admin.DeleteRole(ctx, "renamed"))

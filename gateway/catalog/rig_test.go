@@ -38,12 +38,6 @@ func (l *ledger) Write(e *audit.Event) error {
 	return nil
 }
 
-func (l *ledger) last() audit.Event {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.events[len(l.events)-1]
-}
-
 func (l *ledger) since(n int) []audit.Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -135,7 +135,7 @@ func (s sight) issuedUntil(accessID, subject string, now time.Time) int64 {
 // Settings implements Accessor. Everybody with a session may read them.
 func (a *accessor) Settings(context.Context) (told Settings, err error) {
 	err = a.begin("settings-read", "").read(func(s sight) error {
-		told = s.View.Settings()
+		told = s.Settings()
 		return nil
 	})
 	return told, err

@@ -2,7 +2,7 @@ package catalog
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -86,7 +86,7 @@ func TestExpiredRecordsAreRemoved(t *testing.T) {
 	ctx := t.Context()
 	m := r.k8s("m")
 	for n := range 300 {
-		s := r.issued(m, "a", fmt.Sprint(n))
+		s := r.issued(m, "a", strconv.Itoa(n))
 		s.Expiry = time.Now().Add(time.Minute).Unix()
 		if n%2 == 0 {
 			r.must(r.As(CallerOf(s, "", "v2")).RevokeSession(ctx, s.ExpiresAt()))

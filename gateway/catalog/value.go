@@ -30,6 +30,12 @@ const cacheOverhead = 200
 
 func sizeOf(i store.Item) int { return len(i.Key) + len(i.Value) + cacheOverhead }
 
+// kept is what an element of recent holds.
+func kept(e *list.Element) store.Item {
+	item, _ := e.Value.(store.Item) // put puts nothing else in
+	return item
+}
+
 func (c *valueCache) get(key string) ([]byte, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -38,7 +44,7 @@ func (c *valueCache) get(key string) ([]byte, bool) {
 		return nil, false
 	}
 	c.recent.MoveToFront(e)
-	return e.Value.(store.Item).Value, true //nolint:forcetypeassert // put puts nothing else in
+	return kept(e).Value, true
 }
 
 func (c *valueCache) put(i store.Item) {
@@ -47,7 +53,7 @@ func (c *valueCache) put(i store.Item) {
 	c.remove(i.Key)
 	c.byKey[i.Key] = c.recent.PushFront(i)
 	for c.room -= sizeOf(i); c.room < 0; {
-		c.remove(c.recent.Back().Value.(store.Item).Key) //nolint:forcetypeassert // put puts nothing else in
+		c.remove(kept(c.recent.Back()).Key)
 	}
 }
 
@@ -63,7 +69,8 @@ func (c *valueCache) remove(key string) {
 		return
 	}
 	delete(c.byKey, key)
-	c.room += sizeOf(c.recent.Remove(e).(store.Item)) //nolint:forcetypeassert // put puts nothing else in
+	c.room += sizeOf(kept(e))
+	c.recent.Remove(e)
 }
 
 // open returns what a sealed record holds. The error wraps store.ErrNotFound if

@@ -1,0 +1,53 @@
+package review
+
+import (
+	"encoding/base64"
+	"errors"
+	"testing"
+)
+
+// of makes a token with a payload.
+func of(payload string) string {
+	return "aGVhZA." + base64.RawURLEncoding.EncodeToString([]byte(payload)) + ".c2ln"
+}
+
+func TestIssuer(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, token string
+		client      *Client
+		accepted    bool
+	}{
+		{"the issuer that is asked for", of(`{"iss":"https://a"}`), &Client{issuer: "https://a"}, true},
+		{"another issuer", of(`{"iss":"https://b"}`), &Client{issuer: "https://a"}, false},
+		{"one that begins like it", of(`{"iss":"https://a/"}`), &Client{issuer: "https://a"}, false},
+		{"no issuer", of(`{}`), &Client{issuer: "https://a"}, false},
+		{"two issuers", of(`{"iss":"https://b","iss":"https://a"}`), &Client{issuer: "https://a"}, false},
+		{"an issuer that is a list", of(`{"iss":["https://a"]}`), &Client{issuer: "https://a"}, false},
+		{"a Secret's token where an issuer is asked for", of(`{"iss":"kubernetes/serviceaccount"}`), &Client{issuer: "https://a"}, false},
+		{"a payload that is none", "a.!.b", &Client{issuer: "https://a"}, false},
+		{"a token without a payload", "a", &Client{issuer: "https://a"}, false},
+		{"any issuer, if nobody asks", of(`{"iss":"https://b"}`), &Client{issuer: "https://a", anyIssuer: true}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			err := tt.client.checkIssuer(t.Context(), tt.token)
+			var rejection *Rejection
+			if tt.accepted != (err == nil) || err != nil && (!errors.As(err, &rejection) || rejection.Reason != ReasonIssuer) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+	t.Run("an API server that names no issuer leaves it open", func(t *testing.T) {
+		t.Parallel()
+		for _, handler := range []struct {
+			status int
+			body   string
+		}{{403, `{"kind":"Status"}`}, {404, "not found"}, {200, "<html>"}} {
+			c := failing(t, Options{}, answers(handler.status, handler.body))
+			if err := c.checkIssuer(t.Context(), of(`{"iss":"https://b"}`)); err != nil {
+				t.Errorf("%d: %v", handler.status, err)
+			}
+		}
+	})
+}
