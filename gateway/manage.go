@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/session"
+	v2 "github.com/gatepass/gatepass/gateway/v2"
 	"github.com/gatepass/gatepass/gateway/v2/command"
 )
 
@@ -31,10 +33,12 @@ const (
 func (g *Gateway) managed(named command.Command) func(*call) (any, *refusal) {
 	return func(c *call) (any, *refusal) {
 		request := named.Request()
-		if refused := c.decode(named.MaxBody, request); refused != nil {
-			return nil, refused
+		if c.ContentLength != 0 { // the public SDKs' /revoke-creds has no body
+			if refused := c.decode(named.MaxBody, request); refused != nil {
+				return nil, refused
+			}
 		}
-		by, refused := g.session(c, named.Names[0], request.SessionToken())
+		by, refused := g.session(c, named.Names[0], c.token(request))
 		if refused != nil {
 			return nil, refused
 		}
@@ -51,6 +55,19 @@ func (g *Gateway) managed(named command.Command) func(*call) (any, *refusal) {
 		}
 		return answer, nil
 	}
+}
+
+// token is the session token of a request: in its body, or in the header that
+// clients can set who can't change the body.
+func (c *call) token(request v2.Request) string {
+	if token := request.SessionToken(); token != "" {
+		return token
+	}
+	scheme, token, _ := strings.Cut(c.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
 }
 
 // session finds out who asks. What the catalog is asked it records itself; who

@@ -86,7 +86,7 @@ func (c transport) bodies() {
 		status     int
 		text       string
 	}{
-		{"nothing", "", 400, "not a JSON object"},
+		{"white space", " ", 400, "not a JSON object"},
 		{"no JSON", "token=x", 400, "not a JSON object"},
 		{"a list", "[]", 400, "not a JSON object"},
 		{"two objects", "{}{}", 400, "not a JSON object"},
@@ -160,6 +160,10 @@ func (c transport) sessions() {
 				c.t.Errorf("%s %.10q: recorded as %+v", field, token, event)
 			}
 		}
+	}
+	status, _, answer := c.post("/"+c.name, "")
+	if status != http.StatusUnauthorized && status != http.StatusBadRequest {
+		c.t.Errorf("nothing: %d %v", status, answer)
 	}
 	c.log.fail(true)
 	defer c.log.fail(false)

@@ -38,7 +38,7 @@ func (g *Gateway) describeSubClaims(c *call) (any, *refusal) {
 	if refused := c.decode(maxTokenBody, &req); refused != nil {
 		return nil, refused
 	}
-	claims, refused := g.claims(c, "describe-sub-claims", req.SessionToken())
+	claims, refused := g.claims(c, "describe-sub-claims", c.token(&req))
 	if refused != nil {
 		return nil, refused
 	}
