@@ -1,7 +1,10 @@
 # `make` lists the targets. Needs Go and make; `make test` also wants gcc, for
 # the race detector.
 
-# The Kubernetes version of tests and demo: a folder of test/servers.
+# The Kubernetes version of tests and sdk: servers ## Point the V2 API's public SDK at the gateway. Needs Node.js.
+	cd test && go test -tags=sdk -count=1 -timeout=10m ./gateway/sdk
+
+demo: a folder of test/servers.
 KUBERNETES ?= v1.37
 # How long `make fuzz` runs each target.
 FUZZTIME ?= 10m
@@ -19,7 +22,7 @@ RACE := $(if $(shell command -v gcc || command -v clang || command -v cc),-race)
 PROGRAMS = ./cmd/...
 BIN = bin/
 
-.PHONY: help build images servers test e2e demo lint vuln fuzz bench bench-e2e generate check-drift clean clean-cache
+.PHONY: help build images servers test e2e sdk demo lint vuln fuzz bench bench-e2e generate check-drift clean clean-cache
 .DEFAULT_GOAL := help
 
 help: ## List the targets.
