@@ -1,10 +1,7 @@
 # `make` lists the targets. Needs Go and make; `make test` also wants gcc, for
 # the race detector.
 
-# The Kubernetes version of tests and sdk: servers ## Point the V2 API's public SDK at the gateway. Needs Node.js.
-	cd test && go test -tags=sdk -count=1 -timeout=10m ./gateway/sdk
-
-demo: a folder of test/servers.
+# The Kubernetes version of tests and demo: a folder of test/servers.
 KUBERNETES ?= v1.37
 # How long `make fuzz` runs each target.
 FUZZTIME ?= 10m
@@ -44,6 +41,9 @@ test: servers ## Run all tests of both modules, on a real API server.
 e2e: ## Run the tests on a real node with real pods. Linux, as root.
 	cd test && go run ./servers/build -node
 	cd test && go run ./tally -summary $(CACHE)/e2e.summary . -- -tags=e2e $(RACE) -count=1 -timeout=30m -run='$(RUN)' ./machine ./e2e/...
+
+sdk: servers ## Point the V2 API's public SDK at the gateway. Needs Node.js.
+	cd test && go test -tags=sdk -count=1 -timeout=10m ./gateway/sdk
 
 demo: servers ## Show the whole path from an annotated pod to its session.
 	cd test && go run ./demo
