@@ -53,7 +53,7 @@ func (s *storage) validate() error {
 	if !s.shared() && s.dataDir == "" {
 		errs = append(errs, errors.New("--data-dir must be given"))
 	}
-	if !s.shared() && (s.tls != etcd.TLS{} || s.username != "" || s.passwordFile != "" || s.prefix != etcd.DefaultPrefix) {
+	if !s.shared() && (s.tls != etcd.TLS{} || s.username != "" || s.passwordFile != "" || s.prefix != "" && s.prefix != etcd.DefaultPrefix) {
 		errs = append(errs, errors.New("--etcd-endpoints must be given with other flags of etcd"))
 	}
 	if (s.username == "") != (s.passwordFile == "") {

@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/gatepass/gatepass/gateway/audit"
+	"github.com/gatepass/gatepass/gateway/catalog"
+	"github.com/gatepass/gatepass/gateway/seal"
+	"github.com/gatepass/gatepass/gateway/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// command runs the program.
+func command(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	var out strings.Builder
+	cmd := newCommand()
+	cmd.SetArgs(args)
+	cmd.SetOut(&out)
+	cmd.SetErr(io.Discard)
+	err := cmd.ExecuteContext(t.Context())
+	return out.String(), err
+}
+
+func must(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := command(t, args...)
+	if err != nil {
+		t.Fatalf("%q: %v", args, err)
+	}
+	return out
+}
+
+// objects opens the catalog of a data folder until the returned function is called.
+func objects(t *testing.T, s storage) (*catalog.Catalog, store.Store, *seal.Sealer, func()) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	opened, sealer, err := s.openSealed(t.Context(), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := catalog.New(catalog.Options{Store: opened, Seal: sealer, Audit: audit.NewLog(io.Discard), Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	for c.Ready() != nil {
+		time.Sleep(time.Millisecond)
+	}
+	return c, opened, sealer, func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if err := opened.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+var credentials = regexp.MustCompile(`Access ID: (p-[a-z0-9]{14})\nAccess Key: ([A-Za-z0-9_-]{43})\n`)
+
+func TestMaintenance(t *testing.T) {
+	t.Parallel()
+	dir, other := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
+	backup, log := filepath.Join(t.TempDir(), "backup"), filepath.Join(t.TempDir(), "audit.log")
+	first := credentials.FindStringSubmatch(must(t, "reset-admin", "--data-dir", dir, "--audit-log", log))
+	second := credentials.FindStringSubmatch(must(t, "reset-admin", "--data-dir", dir, "--audit-log", log))
+	if first == nil || second == nil || first[1] == second[1] {
+		t.Fatalf("credentials %q, %q", first, second)
+	}
+	lines, err := os.ReadFile(log)
+	if err != nil || strings.Count(string(lines), `"event":"administrator-reset"`) != 2 || strings.Contains(string(lines), second[2]) {
+		t.Errorf("audit log %q, %v", lines, err)
+	}
+
+	if out := must(t, "backup", "--data-dir", dir, "--out", backup); !strings.Contains(out, "records are in") {
+		t.Error(out)
+	}
+	if _, err := command(t, "backup", "--data-dir", dir, "--out", backup); err == nil {
+		t.Error("a backup was replaced")
+	}
+	must(t, "restore", "--data-dir", other, "--from", backup)
+	if _, err := command(t, "restore", "--data-dir", other, "--from", backup); err == nil || !strings.Contains(err.Error(), "not empty") {
+		t.Errorf("restoring into a store that is not empty: %v", err)
+	}
+	if _, err := command(t, "reset-admin", "--data-dir", other); err == nil || !strings.Contains(err.Error(), "seal.key is missing") {
+		t.Errorf("without the keys: %v", err)
+	}
+	wrong := filepath.Join(t.TempDir(), "wrong.key")
+	must(t, "seal-key", "create", wrong)
+	if _, err := command(t, "reset-admin", "--data-dir", other, "--seal-key-file", wrong); err == nil || !strings.Contains(err.Error(), "sealed with other keys") {
+		t.Errorf("with other keys: %v", err)
+	}
+	key := filepath.Join(dir, sealKeyName)
+	c, _, _, stop := objects(t, storage{dataDir: other, sealKeyFile: key})
+	if _, err := c.Login(t.Context(), second[1], second[2]); err != nil {
+		t.Errorf("the administrator of the backup: %v", err)
+	}
+	if _, err := c.Login(t.Context(), first[1], first[2]); err == nil {
+		t.Error("an administrator that was replaced may log in")
+	}
+	stop()
+
+	added := must(t, "seal-key", "add", key, "--in", "0s")
+	id := strings.TrimSuffix(added[strings.LastIndex(added, " ")+1:], ".\n")
+	if out := must(t, "reseal", "--data-dir", other, "--seal-key-file", key); out != "1 values were sealed anew.\n1 values are sealed under "+id+".\n" {
+		t.Errorf("%q, the new key is %s", out, id)
+	}
+	for _, args := range [][]string{{"backup", "--data-dir", dir}, {"backup"}, {"restore", "--data-dir", dir}, {"reseal"}, {"reset-admin", "--etcd-endpoints", "https://e"}} {
+		if _, err := command(t, args...); err == nil {
+			t.Errorf("%q is accepted", args)
+		}
+	}
+}
+
+func TestBootstrap(t *testing.T) {
+	t.Parallel()
+	s := storage{dataDir: t.TempDir()}
+	c, opened, sealer, stop := objects(t, s)
+	defer stop()
+	ctx := t.Context()
+	f := flags{storage: s, adminFile: filepath.Join(t.TempDir(), "missing", "credentials")}
+	if err := f.bootstrapOnce(ctx, c); err == nil {
+		t.Error("credentials were lost")
+	}
+	f.adminFile = filepath.Join(t.TempDir(), "credentials")
+	if err := f.bootstrap(ctx, slog.New(slog.DiscardHandler), c); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(f.adminFile)
+	found := credentials.FindStringSubmatch(string(content))
+	if err != nil || found == nil {
+		t.Fatalf("%q, %v", content, err)
+	}
+	if info, err := os.Stat(f.adminFile); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if _, err := c.Login(ctx, found[1], found[2]); err != nil {
+		t.Error(err)
+	}
+	if err := f.bootstrapOnce(ctx, c); err != nil {
+		t.Errorf("the second start: %v", err)
+	}
+
+	log := slog.New(slog.DiscardHandler)
+	for range 2 {
+		if err := resealOnce(ctx, log, opened, sealer, sealer.Current()); err != nil {
+			t.Error(err)
+		}
+	}
+	if item, err := opened.Get(ctx, resealedKey); err != nil || string(item.Value) != sealer.Current() {
+		t.Errorf("%q, %v", item.Value, err)
+	}
+}
+
+func TestOwnAddress(t *testing.T) {
+	t.Parallel()
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for listen, want := range map[string]string{
+		"127.0.0.1:8000": "https://127.0.0.1:8000", "[::1]:80": "https://[::1]:80", "gw.example:1": "https://gw.example:1",
+		":8000": "https://" + host + ":8000", "0.0.0.0:8000": "https://" + host + ":8000", "[::]:8000": "https://" + host + ":8000", "x": "",
+	} {
+		if got, err := ownAddress(listen); got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: %q, %v", listen, got, err)
+		}
+	}
+}

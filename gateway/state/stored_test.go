@@ -1,0 +1,168 @@
+package state
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+
+	"github.com/gatepass/gatepass/gateway/catalog"
+	"github.com/gatepass/gatepass/gateway/keys"
+	"github.com/gatepass/gatepass/gateway/review"
+	"github.com/gatepass/gatepass/gateway/session"
+)
+
+// stored is a store of logins that follows a catalog, with an administrator.
+func stored(t *testing.T) (*Store, *catalog.Catalog, catalog.Accessor, *catalog.Credentials) {
+	t.Helper()
+	dir, err := keys.NewDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var present atomic.Pointer[Store]
+	objects, stop := running(t, func(ctx context.Context) {
+		if store := present.Load(); store != nil {
+			store.CatalogChanged(ctx)
+		}
+	})
+	t.Cleanup(stop)
+	store := New(Options{Cluster: plainCluster, Catalog: objects, Keys: dir, Logger: slog.New(slog.DiscardHandler)})
+	present.Store(store)
+	t.Cleanup(store.Close)
+	if err := store.Apply(t.Context(), parse(t, oneMethod)); err != nil {
+		t.Fatal(err)
+	}
+	made, err := objects.Bootstrap(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := objects.As(catalog.Caller{AccessID: made.AccessID, Session: "root"})
+	return store, objects, admin, made
+}
+
+func plainCluster() (*rest.Config, error) { return &rest.Config{Host: "https://own"}, nil }
+
+func TestStoredLogins(t *testing.T) {
+	t.Parallel()
+	store, objects, admin, root := stored(t)
+	ctx := t.Context()
+	state := store.State()
+	if !state.VerifyAccessKey(root.AccessID, root.AccessKey) || state.VerifyAccessKey(root.AccessID, "x") || state.VerifyAccessKey("p-abcdefghij12km", "") {
+		t.Error("access keys are not told apart")
+	}
+	issue := func(id, subject string) string {
+		t.Helper()
+		s := store.State()
+		token, _, err := s.Sessions().Sign(session.Grant{AccessID: id, Subject: subject, TTL: time.Hour, Now: s.IssueTime(id, subject, time.Now())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	expect := func(what, token string, want error) {
+		t.Helper()
+		if _, err := store.State().Authenticate(token); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", what, err, want)
+		}
+	}
+	expect("the administrator", issue(root.AccessID, "root"), nil)
+	expect("the file's auth method", issue("p-abcdefghij12km", "a"), nil)
+
+	// What was made can be used at once, on this gateway.
+	made, err := admin.CreateMethod(ctx, catalog.Method{Name: "team", Type: catalog.TypeK8s, Namespaces: []string{"x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	method, ok := store.State().AuthMethodNamed("team")
+	if !ok || method.AccessID != made.AccessID || method.Namespaces[0] != "x" || method.SessionTTL != 15*time.Minute {
+		t.Fatalf("%+v", method)
+	}
+	one, two := issue(made.AccessID, "a"), issue(made.AccessID, "b")
+	expect("a session", one, nil)
+	if err := admin.RevokeIdentity(ctx, "team", "a"); err != nil {
+		t.Fatal(err)
+	}
+	expect("a revoked session", one, session.ErrRevoked)
+	expect("another's session", two, nil)
+	expect("a session after the revocation", issue(made.AccessID, "a"), nil)
+
+	if _, err := admin.CreateAuthConfig(ctx, catalog.AuthConfig{Name: "conf", AccessID: made.AccessID, Reviewer: catalog.ReviewerSelf}); err != nil {
+		t.Fatal(err)
+	}
+	first, ok := store.State().AuthConfig("conf")
+	if !ok || first.AccessID != made.AccessID {
+		t.Fatalf("%+v", first)
+	}
+	if err := admin.UpdateSettings(ctx, catalog.Settings{SessionTTL: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := store.State().AuthConfig("conf"); again != first {
+		t.Error("an auth config that did not change has lost its connections")
+	}
+	if method, _ := store.State().AuthMethod(made.AccessID); method.SessionTTL != time.Hour {
+		t.Errorf("sessions live %s", method.SessionTTL)
+	}
+	if err := admin.UpdateAuthConfig(ctx, "conf", catalog.AuthConfig{AccessID: made.AccessID, Reviewer: catalog.ReviewerSelf, Issuer: "https://i"}); err != nil {
+		t.Fatal(err)
+	}
+	if again, _ := store.State().AuthConfig("conf"); again == first {
+		t.Error("a changed auth config is the one before")
+	}
+
+	// A broken file changes nothing; a good one hides what it declares too.
+	if err := store.Apply(ctx, parse(t, oneMethod+"- {name: broken, accessID: p-nnnnnnnnnn12km, signingKeyFile: /does/not/exist, kubernetes: {}}\n")); err == nil {
+		t.Error("a file with a broken method was taken")
+	}
+	expect("after a broken file", two, nil)
+	if err := store.Apply(ctx, parse(t, "authMethods:\n- {name: team, accessID: p-teamteamte12km, kubernetes: {}}\n")); err != nil {
+		t.Fatal(err)
+	}
+	expect("a session of an auth method that the file hides", two, session.ErrUnknown)
+	if err := store.Apply(ctx, parse(t, oneMethod)); err != nil {
+		t.Fatal(err)
+	}
+	expect("when the file does not hide it any more", two, nil)
+	if err := admin.DeleteAuthConfig(ctx, "conf"); err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.DeleteMethod(ctx, "team"); err != nil {
+		t.Fatal(err)
+	}
+	expect("a session of a deleted auth method", two, session.ErrUnknown)
+	if objects.Ready() != nil {
+		t.Error("not ready")
+	}
+}
+
+func TestStoredTarget(t *testing.T) {
+	t.Parallel()
+	ownTarget := func(c *catalog.AuthConfig) *review.Client {
+		t.Helper()
+		client, err := New(Options{Cluster: plainCluster}).storedReviewer(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(client.Close)
+		return client
+	}
+	for _, c := range []catalog.AuthConfig{
+		{Reviewer: catalog.ReviewerGateway}, {Reviewer: catalog.ReviewerSelf},
+		{Reviewer: catalog.ReviewerToken, ReviewerJWT: []byte("a.b.c"), Host: "https://other"},
+	} {
+		ownTarget(&c)
+	}
+	_, err := New(Options{Cluster: noCluster}).storedReviewer(&catalog.AuthConfig{Reviewer: catalog.ReviewerGateway})
+	if err == nil || !strings.Contains(err.Error(), "own cluster") {
+		t.Errorf("error %v", err)
+	}
+	unable := New(Options{Cluster: noCluster, Logger: slog.New(slog.DiscardHandler)}).connect(&catalog.AuthConfig{Name: "c", Reviewer: catalog.ReviewerGateway})
+	var failure *review.Failure
+	if _, err := unable.Reviewer.Review(t.Context(), "a.b.c", ""); !errors.As(err, &failure) || !strings.Contains(failure.Detail, "own cluster") {
+		t.Errorf("error %v", err)
+	}
+}
