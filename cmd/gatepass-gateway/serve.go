@@ -80,6 +80,7 @@ func serve(ctx context.Context, f *flags) (err error) {
 func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measures, states *state.Store, certificates certificateSource, records *audit.Log) (*gateway.Server, error) {
 	options := gateway.ServerOptions{
 		Certificates:  certificates,
+		Registry:      m.Registry(),
 		Metrics:       m.Handler(),
 		Ready:         states.Ready,
 		ShutdownDelay: f.shutdownDelay,
