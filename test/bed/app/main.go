@@ -8,6 +8,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/test/bed/app/report"
+	"github.com/gatepass/gatepass/test/bed/app/watch"
 )
 
 func main() {
@@ -37,4 +39,15 @@ func main() {
 		fmt.Fprintf(os.Stderr, "error: unknown mode %q\n", mode)
 		os.Exit(2)
 	}
+}
+
+func tell(args []string) error {
+	if len(args) != 1 {
+		return errors.New("watch for how long?")
+	}
+	d, err := time.ParseDuration(args[0])
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(watch.Watch(os.Getenv("GATEPASS_TOKEN_FILE"), d))
 }
