@@ -10,6 +10,8 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gatepass/gatepass/test/servers"
 )
 
 const (
@@ -29,7 +31,19 @@ func (b *Bed) install(ctx context.Context, o Options) error {
 	if o.Bare {
 		return b.RolledOut(ctx, "kube-system", "coredns")
 	}
-	_, warnings, err := b.Kubectl(ctx, "apply", "-k", filepath.Join(dir, "install"))
+	overlay := "install"
+	if o.CertManager {
+		overlay = "install-cert-manager"
+		if err := b.runCertManager(ctx, dir); err != nil {
+			return err
+		}
+	}
+	// Both overlays of the manifests get the same configuration.
+	rendered, _, err := b.Kubectl(ctx, "kustomize", "--load-restrictor=LoadRestrictionsNone", filepath.Join(dir, overlay))
+	if err != nil {
+		return err
+	}
+	_, warnings, err := b.KubectlInput(ctx, rendered, "apply", "-f", "-")
 	if err != nil {
 		return err
 	}
@@ -47,6 +61,25 @@ func (b *Bed) install(ctx context.Context, o Options) error {
 	}
 	b.say("Gatepass runs in the cluster, %s after the node.", time.Since(began).Round(100*time.Millisecond))
 	return nil
+}
+
+// runCertManager installs cert-manager's definitions and runs its controllers.
+func (b *Bed) runCertManager(ctx context.Context, dir string) error {
+	crds, err := servers.CRDs(ctx)
+	if err != nil {
+		return err
+	}
+	// Some are too large for the annotation of a client-side apply.
+	if _, _, err := b.Kubectl(ctx, "apply", "--server-side", "-f", crds); err != nil {
+		return err
+	}
+	if _, _, err := b.Kubectl(ctx, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"); err != nil {
+		return err
+	}
+	if _, _, err := b.Kubectl(ctx, "apply", "-f", filepath.Join(dir, "certmanager")); err != nil {
+		return err
+	}
+	return b.RolledOut(ctx, "cert-manager", "cert-manager")
 }
 
 // RolledOut waits until Deployments are as their specification says.

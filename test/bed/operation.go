@@ -1,0 +1,174 @@
+package bed
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// Component is one of Gatepass' servers.
+type Component string
+
+// The components; also the names of their containers.
+const (
+	Webhook Component = "webhook"
+	Gateway Component = "gateway"
+)
+
+// Deployment is the component's, in the namespace System.
+func (c Component) Deployment() string { return "gatepass-" + string(c) }
+
+// configMap holds the component's configuration.
+func (c Component) configMap() string { return "gatepass-" + string(c) + "-config" }
+
+// configKey is the key of the ConfigMaps.
+const configKey = "config.yaml"
+
+// Replicas are the component's pods that are not about to go.
+func (b *Bed) Replicas(ctx context.Context, c Component) ([]corev1.Pod, error) {
+	list, err := b.Client.CoreV1().Pods(System).List(ctx, metav1.ListOptions{
+		LabelSelector: "app.kubernetes.io/name=gatepass,app.kubernetes.io/component=" + string(c),
+	})
+	if err != nil {
+		return nil, err
+	}
+	var pods []corev1.Pod
+	for _, pod := range list.Items {
+		if pod.DeletionTimestamp == nil {
+			pods = append(pods, pod)
+		}
+	}
+	return pods, nil
+}
+
+// Configuration is what a component's ConfigMap holds.
+func (b *Bed) Configuration(t testing.TB, c Component) string {
+	t.Helper()
+	config, err := b.Client.CoreV1().ConfigMaps(System).Get(t.Context(), c.configMap(), metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return config.Data[configKey]
+}
+
+// Configure writes a component's ConfigMap. The kubelet takes some ten seconds to
+// pass it on.
+func (b *Bed) Configure(t testing.TB, c Component, config string) {
+	t.Helper()
+	patch, err := json.Marshal(map[string]any{"data": map[string]string{configKey: config}})
+	if err == nil {
+		_, err = b.Client.CoreV1().ConfigMaps(System).Patch(t.Context(), c.configMap(), types.MergePatchType, patch, metav1.PatchOptions{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// metricsPort is that of the manifests.
+const metricsPort = "8080"
+
+// Metrics reads a replica's metrics.
+func (b *Bed) Metrics(ctx context.Context, pod *corev1.Pod) (Metrics, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+pod.Status.PodIP+":"+metricsPort+"/metrics", http.NoBody)
+	if err != nil {
+		return nil, err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(bufio.NewReader(res.Body))
+	if err != nil {
+		return nil, fmt.Errorf("read the metrics of pod %s: %w", pod.Name, err)
+	}
+	var all Metrics
+	for name, family := range families {
+		for _, m := range family.GetMetric() {
+			s := series{name: name, value: m.GetCounter().GetValue() + m.GetGauge().GetValue(), labels: map[string]string{}}
+			for _, l := range m.GetLabel() {
+				s.labels[l.GetName()] = l.GetValue()
+			}
+			all = append(all, s)
+		}
+	}
+	return all, nil
+}
+
+// Metrics are a replica's counters and gauges.
+type Metrics []series
+
+type series struct {
+	name   string
+	labels map[string]string
+	value  float64
+}
+
+// Sum adds up a metric's series that have these labels, given as name and
+// value in turn.
+func (m Metrics) Sum(name string, labels ...string) float64 {
+	var sum float64
+	for _, s := range m {
+		matches := s.name == name
+		for i := 0; i+1 < len(labels); i += 2 {
+			matches = matches && s.labels[labels[i]] == labels[i+1]
+		}
+		if matches {
+			sum += s.value
+		}
+	}
+	return sum
+}
+
+// Signal sends a signal to the process of a pod's container.
+func (b *Bed) Signal(pod *corev1.Pod, container string, signal syscall.Signal) error {
+	for _, status := range pod.Status.ContainerStatuses {
+		if status.Name != container {
+			continue
+		}
+		pid, err := processOf(strings.TrimPrefix(status.ContainerID, "containerd://"))
+		if err != nil {
+			return fmt.Errorf("signal %s of pod %s: %w", container, pod.Name, err)
+		}
+		return syscall.Kill(pid, signal)
+	}
+	return fmt.Errorf("pod %s has no container %s", pod.Name, container)
+}
+
+// processOf finds the process of a container by its control group, which bears
+// the container's id. Ours have one process each.
+func processOf(id string) (int, error) {
+	if id == "" {
+		return 0, errors.New("the container has not started")
+	}
+	files, err := filepath.Glob("/proc/[0-9]*/cgroup")
+	if err != nil {
+		return 0, err
+	}
+	for _, file := range files {
+		groups, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		if strings.Contains(string(groups), id) {
+			return strconv.Atoi(filepath.Base(filepath.Dir(file)))
+		}
+	}
+	return 0, fmt.Errorf("no process is in container %s", id)
+}
