@@ -32,8 +32,9 @@ images: ## Build the container images into bin/images/, without Docker.
 	cd test && go run ./images/build -version "$(VERSION)" -out ../bin/images
 
 servers: ## Build etcd, kube-apiserver and kubectl for the tests, once.
-	cd test && go run ./servers/build
+	cd test && go run ./servers/build $(ADDONS)
 
+test: ADDONS = -cert-manager
 test: servers ## Run all tests of both modules, on a real API server.
 	@$(if $(RACE),,echo "No C compiler on the PATH: the tests run WITHOUT the race detector. Install gcc to have it.")
 	cd test && go run ./tally -summary $(CACHE)/tests.summary .. . -- $(RACE) -count=1 -timeout=15m -run='$(RUN)' ./...
