@@ -4,6 +4,7 @@
 //
 //	app            report to stdout, then wait for SIGTERM
 //	app once       the report only
+//	app watch 60s  the report, then read the session for a while, tell of it, and end
 package main
 
 import (
@@ -35,6 +36,11 @@ func main() {
 	case "":
 		<-stop
 	case "once":
+	case "watch":
+		if err := tell(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "error:", err)
+			os.Exit(1)
+		}
 	default:
 		fmt.Fprintf(os.Stderr, "error: unknown mode %q\n", mode)
 		os.Exit(2)
