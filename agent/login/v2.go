@@ -29,7 +29,7 @@ type request struct {
 func (v v2) login(identity string) (call, []string) {
 	// Existing gateways want the token base64-encoded; ours takes both forms.
 	encoded := base64.StdEncoding.EncodeToString([]byte(identity))
-	return v.post("/auth", request{
+	return v.post("login", "/auth", request{
 		AccessID:   v.options.AccessID,
 		AccessType: accessType,
 		AuthConfig: v.options.AuthConfig,
@@ -39,11 +39,11 @@ func (v v2) login(identity string) (call, []string) {
 }
 
 func (v v2) revoke(token string) call {
-	return v.post("/revoke-creds", map[string]string{"token": token})
+	return v.post("revocation", "/revoke-creds", map[string]string{"token": token})
 }
 
-func (v v2) post(path string, body any) call {
-	return call{method: http.MethodPost, url: strings.TrimRight(v.options.URL, "/") + path, body: body}
+func (v v2) post(what, path string, body any) call {
+	return call{what: what, method: http.MethodPost, url: strings.TrimRight(v.options.URL, "/") + path, body: body}
 }
 
 func (v v2) header(h http.Header, _ call) { h.Set("Content-Type", "application/json") }
