@@ -19,6 +19,8 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/gatepass/gatepass/test/machine"
 )
 
 // Component is one of Gatepass' servers.
@@ -134,6 +136,30 @@ func (m Metrics) Sum(name string, labels ...string) float64 {
 		}
 	}
 	return sum
+}
+
+// GatewayHost is the name of the gateway's Service, and GatewayURL its address.
+const (
+	GatewayHost = "gatepass-gateway." + System + ".svc"
+	GatewayURL  = "https://" + GatewayHost + ":8000"
+)
+
+// ReachGateway has the machine's programs find the gateway under the name that
+// pods use, and returns the authority that they verify it with, as PEM.
+func (b *Bed) ReachGateway(t testing.TB) string {
+	t.Helper()
+	service, err := b.Client.CoreV1().Services(System).Get(t.Context(), Gateway.Deployment(), metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := machine.AddHost(service.Spec.ClusterIP, GatewayHost); err != nil {
+		t.Fatal(err)
+	}
+	ca, err := b.Client.CoreV1().ConfigMaps(System).Get(t.Context(), "gatepass-gateway-ca", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca.Data["ca.crt"]
 }
 
 // Signal sends a signal to the process of a pod's container.
