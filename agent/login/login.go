@@ -99,7 +99,7 @@ func New(o Options) (*Client, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
-	c := &Client{options: o, wire: speak, host: u.Hostname(), http: newHTTPClient(roots, proxy)}
+	c := &Client{options: o, wire: speak, host: u.Hostname(), http: newHTTPClient(roots, proxy, o.Timeout)}
 	if proxy != nil {
 		c.proxy = proxy.Host
 	}
