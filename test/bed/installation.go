@@ -111,15 +111,19 @@ func (b *Bed) injects(ctx context.Context) error {
 func (b *Bed) Eventually(ctx context.Context, what string, check func(context.Context) error) error {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
+	var last error
 	for {
 		err := check(ctx)
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil { // a check that was cut off tells nothing
+			last = err
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("not so in time: %s: %w", what, err)
+			return fmt.Errorf("not so in time: %s: %w", what, last)
 		}
 	}
 }

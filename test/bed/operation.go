@@ -69,12 +69,12 @@ func (b *Bed) Configuration(t testing.TB, c Component) string {
 }
 
 // Configure writes a component's ConfigMap. The kubelet takes some ten seconds to
-// pass it on.
+// pass it on. Tests may also call it to clean up.
 func (b *Bed) Configure(t testing.TB, c Component, config string) {
 	t.Helper()
 	patch, err := json.Marshal(map[string]any{"data": map[string]string{configKey: config}})
 	if err == nil {
-		_, err = b.Client.CoreV1().ConfigMaps(System).Patch(t.Context(), c.configMap(), types.MergePatchType, patch, metav1.PatchOptions{})
+		_, err = b.Client.CoreV1().ConfigMaps(System).Patch(context.WithoutCancel(t.Context()), c.configMap(), types.MergePatchType, patch, metav1.PatchOptions{})
 	}
 	if err != nil {
 		t.Fatal(err)
