@@ -51,6 +51,9 @@ type Options struct {
 	// CertManager runs cert-manager and installs the overlay that has certificates
 	// from it, instead of the self-managed one.
 	CertManager bool
+	// KubeletAhead has projected tokens replaced by time every half a minute or so,
+	// see servers.KubeletAheadBy.
+	KubeletAhead bool
 	// APIServerArgs are further flags of kube-apiserver, without dashes.
 	APIServerArgs map[string][]string
 	// Out receives progress for a person; nil means stderr.
@@ -81,7 +84,7 @@ func Start(ctx context.Context, o Options) (*Bed, error) {
 		return nil, err
 	}
 	b.Node, err = node.Start(ctx, node.Options{
-		Images: archives, PauseImage: images.Pause().Ref, APIServerArgs: o.APIServerArgs, Out: o.Out,
+		Images: archives, PauseImage: images.Pause().Ref, KubeletAhead: o.KubeletAhead, APIServerArgs: o.APIServerArgs, Out: o.Out,
 	})
 	if err != nil {
 		return nil, err

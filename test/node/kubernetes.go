@@ -62,7 +62,7 @@ func (n *Node) startKubelet() error {
 	if err != nil {
 		return err
 	}
-	return n.run(kubelet, n.binary(kubelet),
+	return n.run(kubelet, n.kubeletPath,
 		"--config="+file, "--kubeconfig="+kubeconfig, "--root-dir="+filepath.Join(n.dir, "kubelet"),
 		"--cert-dir="+filepath.Join(n.dir, "kubelet-certs"),
 		"--hostname-override="+Name, "--node-ip="+machine.NodeAddress)

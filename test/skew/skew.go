@@ -1,4 +1,4 @@
-// Package skew builds programs of the product that live in another time: their
+// Package skew builds programs that live in another time: their
 // clock is ahead of the machine's, or behind. Nothing else can do that to a static
 // program: time namespaces of Linux leave the time of day alone, and there is no
 // dynamic linker to load a library that lies about it.
@@ -59,13 +59,16 @@ func Build(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("build %s with another clock: %w", o.Program, err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	overlay, err := writeOverlay(ctx, work)
+	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
+	if err != nil {
+		return fmt.Errorf("find Go's own packages: %w", err)
+	}
+	overlay, err := Overlay(strings.TrimSpace(string(root)), work)
 	if err != nil {
 		return fmt.Errorf("build %s with another clock: %w", o.Program, err)
 	}
-	seconds := strconv.FormatInt(int64(o.Ahead/time.Second), 10)
 	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "-trimpath", "-buildvcs=false",
-		"-ldflags", "-s -w -X main.version=skewed -X time.shiftSeconds="+seconds, "-o", o.File, o.Program)
+		"-ldflags", "-s -w -X main.version=skewed "+LinkerFlag(o.Ahead), "-o", o.File, o.Program)
 	cmd.Dir = o.Root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off")
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -74,14 +77,21 @@ func Build(ctx context.Context, o Options) (err error) {
 	return nil
 }
 
-// writeOverlay writes the changed file of package time and the file that has
-// the go command take it instead (go help build, -overlay).
-func writeOverlay(ctx context.Context, dir string) (string, error) {
-	root, err := exec.CommandContext(ctx, "go", "env", "GOROOT").Output()
-	if err != nil {
-		return "", fmt.Errorf("find Go's own packages: %w", err)
-	}
-	source := filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
+// LinkerFlag is what -ldflags has to hold for a clock that is ahead by so much,
+// in whole seconds.
+func LinkerFlag(ahead time.Duration) string {
+	return "-X time.shiftSeconds=" + strconv.FormatInt(int64(ahead/time.Second), 10)
+}
+
+// Change is what an overlay changes, for whoever notes what a program is made
+// from.
+func Change() string { return shifted + declaration }
+
+// Overlay writes the changed file of package time into dir, and the file that
+// has the go command take it instead (go help build, -overlay), whose name it
+// returns. goroot is that of the command.
+func Overlay(goroot, dir string) (string, error) {
+	source := filepath.Join(goroot, "src", "time", "time.go")
 	text, err := os.ReadFile(source)
 	if err != nil {
 		return "", err

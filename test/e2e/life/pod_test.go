@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +17,6 @@ import (
 	"github.com/gatepass/gatepass/test/bed"
 	"github.com/gatepass/gatepass/test/bed/app/report"
 	"github.com/gatepass/gatepass/test/bed/app/watch"
-	"github.com/gatepass/gatepass/test/machine"
 	"github.com/gatepass/gatepass/test/node"
 )
 
@@ -68,17 +66,6 @@ func agentPID(t *testing.T, pod *corev1.Pod) int {
 	return pid
 }
 
-// The kinds of our two volumes, as the kubelet writes them in paths.
-const (
-	projected = "kubernetes.io~projected/gatepass-identity"
-	memory    = "kubernetes.io~empty-dir/gatepass-session"
-)
-
-// file is a path in a pod's volume, as the node sees it.
-func file(pod *corev1.Pod, volume, name string) string {
-	return filepath.Join(machine.Dir(), "kubelet", "pods", string(pod.UID), "volumes", volume, name)
-}
-
 func read(t *testing.T, path string) string {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -91,7 +78,7 @@ func read(t *testing.T, path string) string {
 // session is what is in the file that the application reads.
 func session(t *testing.T, pod *corev1.Pod) string {
 	t.Helper()
-	return read(t, file(pod, memory, "token"))
+	return read(t, bed.VolumeFile(pod, bed.SessionVolume, "token"))
 }
 
 // ends is when a token expires.

@@ -3,11 +3,7 @@
 package life_test
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
-	"os"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -128,57 +124,4 @@ func TestASessionOutlivesTheCrashOfItsAgent(t *testing.T) {
 	if status(pod, "app").RestartCount != 0 || agent(pod).State.Terminated.ExitCode != 0 {
 		t.Errorf("it ended as %s", bed.Describe(pod))
 	}
-}
-
-// A restarted kubelet forgets the tokens that it has asked for and replaces
-// every one. By time alone it would do so after 8 minutes at the earliest: 80 %
-// of the 10 that Kubernetes makes the least.
-func TestTheKubeletReplacesTheProjectedToken(t *testing.T) {
-	ns := shared.Namespace(t, nil)
-	shared.Create(t, bed.Application(ns, "long", bed.Sidecar, bed.Annotate("log-level", "debug")))
-	shared.Create(t, bed.Application(ns, "short", bed.Sidecar, short, once, runs("watch", "45s")))
-	shared.Running(t, ns, "short")
-	pod := shared.Running(t, ns, "long")
-	for n := range 3 {
-		identity, folder, last := read(t, file(pod, projected, "token")), dataFolder(t, pod), session(t, pod)
-		if err := shared.RestartKubelet(); err != nil {
-			t.Fatal(err)
-		}
-		began := time.Now()
-		shared.Await(t, "another projected token", func(context.Context) error {
-			if dataFolder(t, pod) == folder || read(t, file(pod, projected, "token")) == identity {
-				return errors.New("it is the same still")
-			}
-			return nil
-		})
-		rotated := time.Since(began)
-		now := renewed(t, pod, last)
-		t.Logf("rotation %d: another token %s after the kubelet's restart, another session %s after that", n+1, rotated, time.Since(began)-rotated)
-		checkSignatures(t, []string{now})
-	}
-	log := said(t, pod, "session refreshed")
-	if strings.Contains(log, "can't be refreshed") {
-		t.Errorf("the agent had trouble:\n%s", log)
-	}
-	if got := strings.Count(log, "session refreshed"); got != 3 {
-		t.Errorf("%d refreshes after 3 rotations:\n%s", got, log)
-	}
-	// The other one had half a minute for each session, and the kubelet away.
-	shared.Succeeded(t, ns, "short")
-	watched(t, ns, "short")
-	for _, name := range []string{"long", "short"} {
-		if n := agent(shared.Get(t, ns, name)).RestartCount; n != 0 {
-			t.Errorf("the agent of %s was restarted %d times", name, n)
-		}
-	}
-}
-
-// dataFolder is where the kubelet's link to a volume's present content leads.
-func dataFolder(t *testing.T, pod *corev1.Pod) string {
-	t.Helper()
-	name, err := os.Readlink(file(pod, projected, "..data"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return name
 }
