@@ -81,6 +81,47 @@ func (b *Bed) Configure(t testing.TB, c Component, config string) {
 	}
 }
 
+// Reconfigure writes configurations and waits until all replicas use them.
+func (b *Bed) Reconfigure(t testing.TB, texts map[Component]string) {
+	t.Helper()
+	reloads := func(ctx context.Context, c Component, pod *corev1.Pod) (float64, error) {
+		m, err := b.Metrics(ctx, pod)
+		return m.Sum("gatepass_"+string(c)+"_config_reloads_total", "result", "success"), err
+	}
+	type replica struct {
+		component Component
+		pod       corev1.Pod
+		before    float64
+	}
+	var replicas []replica
+	for component, text := range texts {
+		pods, err := b.Replicas(t.Context(), component)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pod := range pods {
+			before, err := reloads(t.Context(), component, &pod)
+			if err != nil {
+				t.Fatal(err)
+			}
+			replicas = append(replicas, replica{component, pod, before})
+		}
+		b.Configure(t, component, text)
+	}
+	b.Await(t, "the replicas use their new configuration", func(ctx context.Context) error {
+		for _, r := range replicas {
+			now, err := reloads(ctx, r.component, &r.pod)
+			if err != nil {
+				return err
+			}
+			if now <= r.before {
+				return fmt.Errorf("pod %s has not", r.pod.Name)
+			}
+		}
+		return nil
+	})
+}
+
 // metricsPort is that of the manifests.
 const metricsPort = "8080"
 
