@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -149,18 +150,31 @@ func (b *Bed) Metrics(ctx context.Context, pod *corev1.Pod) (Metrics, error) {
 				s.labels[l.GetName()] = l.GetValue()
 			}
 			all = append(all, s)
+			if h := m.GetHistogram(); h != nil {
+				all = append(all, s.as("_count", float64(h.GetSampleCount())), s.as("_sum", h.GetSampleSum()))
+				for _, bucket := range h.GetBucket() {
+					one := s.as("_bucket", float64(bucket.GetCumulativeCount()))
+					one.labels["le"] = strconv.FormatFloat(bucket.GetUpperBound(), 'g', -1, 64)
+					all = append(all, one)
+				}
+			}
 		}
 	}
 	return all, nil
 }
 
-// Metrics are a replica's counters and gauges.
+// Metrics are a replica's counters, gauges and histograms, these as series
+// whose names end in _count, _sum and _bucket.
 type Metrics []series
 
 type series struct {
 	name   string
 	labels map[string]string
 	value  float64
+}
+
+func (s series) as(ending string, value float64) series {
+	return series{s.name + ending, maps.Clone(s.labels), value}
 }
 
 // Sum adds up a metric's series that have these labels, given as name and
