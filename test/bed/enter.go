@@ -11,7 +11,7 @@ import (
 
 // Enter starts a shell in a pod's container, types commands, and leaves. It
 // returns what was printed, and the last command's exit code. Like a person's,
-// its standard input stays open to the end: containerd now and then loses what
+// its standard input stays open to the end: containerd was seen to lose what
 // was written just before the end of a container's input.
 func (b *Bed) Enter(t testing.TB, ns, pod, commands string) (stdout, stderr string, code int) {
 	t.Helper()
