@@ -41,7 +41,7 @@ test: servers ## Run all tests of both modules, on a real API server.
 
 e2e: ## Run the tests on a real node with real pods. Linux, as root.
 	cd test && go run ./servers/build -node
-	cd test && go run ./tally -summary $(CACHE)/e2e.summary . -- -tags=e2e $(RACE) -count=1 -timeout=30m -run='$(RUN)' ./machine ./e2e/...
+	cd test && go run ./tally -summary $(CACHE)/e2e.summary . -- -tags=e2e $(RACE) -count=1 -parallel=6 -timeout=30m -run='$(RUN)' ./machine ./e2e/...
 
 demo: servers ## Show the whole path from an annotated pod to its session.
 	cd test && go run ./demo
