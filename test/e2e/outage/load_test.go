@@ -68,13 +68,12 @@ func startLoad(t *testing.T) *load {
 	t.Helper()
 	l := &load{ns: shared.Namespace(t, nil), seen: map[string]bool{}}
 	l.enter("calm before")
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx := t.Context()
 	l.watch(ctx, t)
 	creating, stop := context.WithCancel(ctx)
 	l.stop = func() {
 		stop()
 		l.done.Wait()
-		cancel()
 	}
 	t.Cleanup(l.stop)
 	l.done.Go(func() {
@@ -256,6 +255,13 @@ func (l *load) finish(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// broken returns the promises that were not kept.
+func (l *load) broken() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.problems)
 }
 
 // print tells how each phase went.

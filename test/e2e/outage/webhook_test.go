@@ -76,7 +76,7 @@ func TestNoPodIsWithoutItsAgentWhateverHappensToTheWebhook(t *testing.T) {
 	l.finish(t)
 	l.print(t)
 
-	for _, problem := range l.problems {
+	for _, problem := range l.broken() {
 		t.Error(problem)
 	}
 	for _, p := range steady {
