@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	installTimeout = 2 * time.Minute
+	installTimeout = 4 * time.Minute
 	poll           = 100 * time.Millisecond
 )
 
@@ -85,7 +85,7 @@ func (b *Bed) runCertManager(ctx context.Context, dir string) error {
 // RolledOut waits until Deployments are as their specification says.
 func (b *Bed) RolledOut(ctx context.Context, namespace string, deployments ...string) error {
 	for _, d := range deployments {
-		if _, _, err := b.Kubectl(ctx, "rollout", "status", "-n", namespace, "deployment/"+d, "--timeout=90s"); err != nil {
+		if _, _, err := b.Kubectl(ctx, "rollout", "status", "-n", namespace, "deployment/"+d, "--timeout=180s"); err != nil {
 			return err
 		}
 	}
