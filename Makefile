@@ -32,15 +32,16 @@ images: ## Build the container images into bin/images/, without Docker.
 	cd test && go run ./images/build -version "$(VERSION)" -out ../bin/images
 
 servers: ## Build etcd, kube-apiserver and kubectl for the tests, once.
-	cd test && go run ./servers/build
+	cd test && go run ./servers/build $(ADDONS)
 
+test: ADDONS = -cert-manager
 test: servers ## Run all tests of both modules, on a real API server.
 	@$(if $(RACE),,echo "No C compiler on the PATH: the tests run WITHOUT the race detector. Install gcc to have it.")
 	cd test && go run ./tally -summary $(CACHE)/tests.summary .. . -- $(RACE) -count=1 -timeout=15m -run='$(RUN)' ./...
 
 e2e: ## Run the tests on a real node with real pods. Linux, as root.
 	cd test && go run ./servers/build -node
-	cd test && go run ./tally -summary $(CACHE)/e2e.summary . -- -tags=e2e $(RACE) -count=1 -timeout=30m -run='$(RUN)' ./machine ./e2e/...
+	cd test && go run ./tally -summary $(CACHE)/e2e.summary . -- -tags=e2e $(RACE) -count=1 -parallel=6 -timeout=30m -run='$(RUN)' ./machine ./e2e/...
 
 sdk: servers ## Point the V2 API's public SDK at the gateway. Needs Node.js.
 	cd test && go test -tags=sdk -count=1 -timeout=10m ./gateway/sdk

@@ -88,7 +88,7 @@ func New(o Options) (*Agent, error) {
 		Role:       c.Role,
 		AuthPath:   c.AuthPath,
 		Namespace:  c.AuthNamespace,
-		Timeout:    min(max(c.Timeout/3, minTry), maxTry),
+		Timeout:    min(max(c.Timeout/3, minTry), maxTry, c.Timeout),
 		UserAgent:  o.UserAgent,
 	})
 	if err != nil {

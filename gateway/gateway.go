@@ -134,7 +134,14 @@ func New(o Options) (*Gateway, error) {
 	if o.State == nil || o.Audit == nil || o.Catalog == nil || o.Ready == nil || o.Logger == nil || o.Metrics == nil {
 		return nil, errors.New("gateway: State, Audit, Catalog, Ready, Logger and Metrics must be set")
 	}
-	metrics, err := newMetrics(o.Metrics)
+	limits := &limits{
+		limiters:   map[string]*limiter{},
+		each:       orDefault(o.MaxLogins, DefaultMaxLogins),
+		maxWaiting: int64(orDefault(o.MaxWaiting, DefaultMaxWaiting)),
+		maxTotal:   int64(orDefault(o.MaxTotal, DefaultMaxTotal)),
+		patience:   time.Duration(orDefault(int64(o.Patience), int64(DefaultPatience))),
+	}
+	metrics, err := newMetrics(o.Metrics, limits.waiting)
 	if err != nil {
 		return nil, err
 	}
@@ -145,13 +152,7 @@ func New(o Options) (*Gateway, error) {
 		ready:   o.Ready,
 		log:     o.Logger,
 		metrics: metrics,
-		limits: &limits{
-			limiters:   map[string]*limiter{},
-			each:       orDefault(o.MaxLogins, DefaultMaxLogins),
-			maxWaiting: int64(orDefault(o.MaxWaiting, DefaultMaxWaiting)),
-			maxTotal:   int64(orDefault(o.MaxTotal, DefaultMaxTotal)),
-			patience:   time.Duration(orDefault(int64(o.Patience), int64(DefaultPatience))),
-		},
+		limits:  limits,
 	}
 	patience := g.limits.patience
 	g.lists = &limiter{slots: make(chan struct{}, maxLists), maxWaiting: maxWaitingLarge, patience: patience}

@@ -192,6 +192,22 @@ func count(t testing.TB, c prometheus.Counter) float64 {
 	return families[0].GetMetric()[0].GetCounter().GetValue()
 }
 
+// gauge is the present value of a registered gauge.
+func gauge(t testing.TB, registry *prometheus.Registry, name string) float64 {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			return f.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
 func loginBody(token string) string {
 	return `{"access-id":"` + accessID + `","access-type":"k8s","k8s-auth-config-name":"k8s-conf","k8s-service-account-token":"` + token + `"}`
 }

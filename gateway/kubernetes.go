@@ -165,7 +165,7 @@ func publicFailure(f *review.Failure) (string, time.Duration) {
 	case review.ReasonReviewerForbidden, review.ReasonReviewerUnauthorized:
 		return prefix + "the gateway is not allowed to review tokens; its administrator finds the reason in its log", 10 * time.Second
 	case review.ReasonUnreachable:
-		return prefix + "the gateway can't reach the Kubernetes API server", 2 * time.Second
+		return prefix + "the gateway can't reach the Kubernetes API server, or gets no answer from it", 2 * time.Second
 	default:
 		return prefix + "the Kubernetes API server can't review it at the moment", max(f.RetryAfter, 2*time.Second)
 	}

@@ -45,6 +45,17 @@ func (l *limits) release(name string) {
 	l.total.Add(-1)
 }
 
+// waiting is how many logins wait for their turn, with all auth configs.
+func (l *limits) waiting() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var n int64
+	for _, one := range l.limiters {
+		n += min(one.waiting.Load(), one.maxWaiting) // more are about to be sent away
+	}
+	return n
+}
+
 func (l *limits) of(name string) *limiter {
 	l.mu.Lock()
 	defer l.mu.Unlock()

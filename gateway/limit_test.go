@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 func TestLimiter(t *testing.T) {
@@ -149,6 +151,37 @@ func TestACallerThatGoesWhileWaitingIsNoOverload(t *testing.T) {
 	}
 	close(release)
 	wg.Wait()
+}
+
+func TestThoseWhoWaitAreCounted(t *testing.T) {
+	t.Parallel()
+	registry := prometheus.NewRegistry()
+	release := make(chan struct{})
+	slow := reviewerFunc(func(ctx context.Context) error {
+		<-release
+		return rejecting(ctx)
+	})
+	g, _ := newGateway(t, &fixedState{reviewer: slow}, func(o *Options) {
+		o.MaxLogins, o.MaxWaiting, o.Patience, o.Metrics = 1, 2, time.Minute, registry
+	})
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() { serve(t, g, http.MethodPost, "/auth", loginBody(aToken)) })
+	}
+	for deadline := time.Now().Add(10 * time.Second); gauge(t, registry, "gatepass_gateway_logins_waiting") != 2; {
+		if time.Now().After(deadline) {
+			t.Fatal("one of three logins has its turn, and the others are not counted")
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if n := gauge(t, registry, "gatepass_gateway_logins_in_flight"); n != 3 {
+		t.Errorf("%v logins are in flight", n)
+	}
+	close(release)
+	wg.Wait()
+	if n := gauge(t, registry, "gatepass_gateway_logins_waiting"); n != 0 {
+		t.Errorf("%v logins wait in the end", n)
+	}
 }
 
 func TestOverload(t *testing.T) {

@@ -3,6 +3,7 @@ package gateway
 import (
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // boundListener accepts so many connections at a time. The next ones wait in
@@ -12,6 +13,7 @@ type boundListener struct {
 	slots  chan struct{}
 	closed chan struct{}
 	once   sync.Once
+	open   atomic.Int64
 }
 
 func newBoundListener(l net.Listener, connections int) *boundListener {
@@ -30,7 +32,11 @@ func (l *boundListener) Accept() (net.Conn, error) {
 		<-l.slots
 		return nil, err
 	}
-	return &boundConn{Conn: conn, release: sync.OnceFunc(func() { <-l.slots })}, nil
+	l.open.Add(1)
+	return &boundConn{Conn: conn, release: sync.OnceFunc(func() {
+		l.open.Add(-1)
+		<-l.slots
+	})}, nil
 }
 
 // Close implements net.Listener.

@@ -99,7 +99,7 @@ func TestLoginFailures(t *testing.T) {
 		retry        string
 		text, reason string
 	}{
-		{"an API server that can't be reached", failure(review.ReasonUnreachable, 0), 503, "2", "can't reach the Kubernetes API server", "api-server-unreachable"},
+		{"an API server that can't be reached", failure(review.ReasonUnreachable, 0), 503, "2", "can't reach the Kubernetes API server, or gets no answer from it", "api-server-unreachable"},
 		{"an API server that asks for time", failure(review.ReasonThrottled, 9*time.Second), 503, "9", "can't review it at the moment", "api-server-throttled"},
 		{"an API server that fails", failure(review.ReasonServerError, 0), 503, "2", "can't review it at the moment", "api-server-error"},
 		{"a reviewer that may not", failure(review.ReasonReviewerForbidden, 0), 503, "10", "its administrator finds the reason", "reviewer-forbidden"},

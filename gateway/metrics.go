@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatepass/gatepass/gateway/audit"
 )
 
 // loginBuckets are the bounds, in seconds, of the histograms of logins and
@@ -21,7 +23,9 @@ type metrics struct {
 	panics       prometheus.Counter
 }
 
-func newMetrics(registry prometheus.Registerer) (*metrics, error) {
+// newMetrics registers the metrics; waiting tells how many logins wait for their
+// turn.
+func newMetrics(registry prometheus.Registerer, waiting func() int64) (*metrics, error) {
 	m := &metrics{
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gatepass_gateway_logins_total",
@@ -41,8 +45,14 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Help: "Requests that ended in a panic. Each is a defect.",
 		}),
 	}
+	// A counter that is not there yet hides its first increase from rate().
+	m.logins.WithLabelValues(string(audit.Failed), reasonOverloaded)
+	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gatepass_gateway_logins_waiting",
+		Help: "Logins that wait for their turn to have their token reviewed.",
+	}, func() float64 { return float64(waiting()) })
 	var errs []error
-	for _, c := range []prometheus.Collector{m.logins, m.loginSeconds, m.inFlight, m.panics} {
+	for _, c := range []prometheus.Collector{m.logins, m.loginSeconds, m.inFlight, m.panics, queue} {
 		errs = append(errs, registry.Register(c))
 	}
 	if err := errors.Join(errs...); err != nil {

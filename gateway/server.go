@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -54,6 +55,8 @@ type ServerOptions struct {
 	// MaxConnections is how many connections to the API are served at a time;
 	// more wait to be accepted. Zero means the default.
 	MaxConnections int
+	// Registry, if set, gets the metrics of the server itself.
+	Registry prometheus.Registerer
 	// Metrics, if set, is served as /metrics on MetricsListener.
 	Metrics         http.Handler
 	MetricsListener net.Listener
@@ -70,6 +73,7 @@ type ServerOptions struct {
 // Server runs the gateway's listeners.
 type Server struct {
 	options  ServerOptions
+	listener *boundListener // of the API
 	draining atomic.Bool
 }
 
@@ -78,7 +82,17 @@ func NewServer(o ServerOptions) (*Server, error) {
 	if o.API == nil || o.APIListener == nil || o.Certificates == nil || o.Ready == nil || o.Logger == nil {
 		return nil, errors.New("gateway: API, APIListener, Certificates, Ready and Logger must be set")
 	}
-	return &Server{options: o}, nil
+	s := &Server{options: o, listener: newBoundListener(o.APIListener, orDefault(o.MaxConnections, DefaultMaxConnections))}
+	if o.Registry == nil {
+		return s, nil
+	}
+	if err := o.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gatepass_gateway_connections",
+		Help: "Connections to the API. Those beyond the limit wait to be accepted and are not counted.",
+	}, func() float64 { return float64(s.listener.open.Load()) })); err != nil {
+		return nil, fmt.Errorf("register the server's metrics: %w", err)
+	}
+	return s, nil
 }
 
 // errDraining makes a server that is about to stop not ready.
@@ -105,7 +119,6 @@ func (s *Server) Run(ctx context.Context) error {
 	// connections one on memory, and callers have one request to make.
 	api.Protocols = new(http.Protocols)
 	api.Protocols.SetHTTP1(true)
-	listener := newBoundListener(o.APIListener, orDefault(o.MaxConnections, DefaultMaxConnections))
 	servers := []*http.Server{api}
 	group, failed := errgroup.WithContext(ctx)
 	start := func(what string, serve func() error) {
@@ -116,7 +129,7 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		})
 	}
-	start("the API", func() error { return api.ServeTLS(listener, "", "") })
+	start("the API", func() error { return api.ServeTLS(s.listener, "", "") })
 	if o.MetricsListener != nil {
 		mux := http.NewServeMux()
 		mux.Handle("GET /metrics", o.Metrics)

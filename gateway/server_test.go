@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // certificate serves with httptest's certificate.
@@ -40,6 +42,7 @@ func (c *certificate) Ready() error {
 type running struct {
 	api, health string
 	metrics     string
+	registry    *prometheus.Registry
 	client      *http.Client
 	certificate *certificate
 	stop        context.CancelFunc
@@ -69,10 +72,11 @@ func run(t *testing.T, api http.Handler, delay time.Duration, ready func() error
 		}
 		return l
 	}
-	r := &running{certificate: &certificate{pair: source.TLS.Certificates[0]}, ended: make(chan struct{})}
+	r := &running{registry: prometheus.NewRegistry(), certificate: &certificate{pair: source.TLS.Certificates[0]}, ended: make(chan struct{})}
 	o := ServerOptions{
 		API: api, APIListener: listen(), HealthListener: listen(), MetricsListener: listen(), Metrics: http.RedirectHandler("/found", http.StatusTeapot),
 		Certificates: r.certificate, Ready: ready, ShutdownDelay: delay, Logger: slog.New(slog.DiscardHandler), MaxConnections: testConnections,
+		Registry: r.registry,
 	}
 	r.metrics = "http://" + o.MetricsListener.Addr().String()
 	r.api, r.health = "https://"+o.APIListener.Addr().String(), "http://"+o.HealthListener.Addr().String()
@@ -272,6 +276,9 @@ func TestServerBoundsItsConnections(t *testing.T) {
 	case <-answered:
 		t.Fatal("one connection more than the bound is served")
 	case <-time.After(200 * time.Millisecond):
+	}
+	if n := gauge(t, r.registry, "gatepass_gateway_connections"); n != testConnections {
+		t.Errorf("%v connections are counted", n)
 	}
 	if err := silent[0].Close(); err != nil {
 		t.Fatal(err)

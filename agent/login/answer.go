@@ -23,18 +23,18 @@ type answer struct {
 
 // parse turns an answer into a session, without its Gateway, or the reason
 // why there is none.
-func parse(w wire, status int, header http.Header, body []byte, now time.Time) (session.Session, *Error) {
+func parse(w wire, what string, status int, header http.Header, body []byte, now time.Time) (session.Session, *Error) {
 	switch {
 	case status != http.StatusOK:
-		return session.Session{}, failed(w, status, header, body, now)
+		return session.Session{}, failed(w, what, status, header, body, now)
 	case len(body) > MaxAnswer:
 		return session.Session{}, foreign(fmt.Sprintf("the answer is larger than %d bytes", MaxAnswer))
 	}
 	return w.granted(body, now)
 }
 
-// failed explains an answer that is no success.
-func failed(w wire, status int, header http.Header, body []byte, now time.Time) *Error {
+// failed explains an answer that is no success to what was asked for.
+func failed(w wire, what string, status int, header http.Header, body []byte, now time.Time) *Error {
 	text, ours := "", false
 	if len(body) <= MaxAnswer {
 		text, ours = w.refused(status, body)
@@ -51,7 +51,7 @@ func failed(w wire, status int, header http.Header, body []byte, now time.Time) 
 		}
 		return &Error{Kind: Failing, Status: status, Reason: reason, RetryAfter: retryAfter(header.Get("Retry-After"), now)}
 	case status >= 400 && ours:
-		return &Error{Kind: Denied, Status: status, Reason: fmt.Sprintf("the gateway denied the login (%s): %s", statusText(status), text)}
+		return &Error{Kind: Denied, Status: status, Reason: fmt.Sprintf("the gateway denied the %s (%s): %s", what, statusText(status), text)}
 	}
 	return &Error{Kind: Foreign, Status: status, Reason: fmt.Sprintf(
 		"what answered (%s) does not look like a gateway; check the gateway's url", statusText(status))}

@@ -73,7 +73,7 @@ func TestSessionTimes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s, failure := parse(v2{}, http.StatusOK, nil, []byte(tt.body), noon)
+			s, failure := parse(v2{}, "login", http.StatusOK, nil, []byte(tt.body), noon)
 			if failure != nil {
 				t.Fatal(failure)
 			}
@@ -125,7 +125,7 @@ func FuzzParse(f *testing.F) {
 func checkParse(t *testing.T, w wire, status int, retry string, body []byte) {
 	t.Helper()
 	header := http.Header{"Retry-After": {retry}, "Location": {retry}}
-	s, failure := parse(w, status, header, body, noon)
+	s, failure := parse(w, "login", status, header, body, noon)
 	if failure != nil {
 		if s.Token != "" {
 			t.Error("a failure with a token")

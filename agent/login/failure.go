@@ -86,10 +86,13 @@ func (c *Client) where() string {
 
 func describe(err error) string {
 	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		if dns.IsNotFound {
+		switch {
+		case dns.IsNotFound:
 			return fmt.Sprintf("DNS knows no host %q; check the address", dns.Name)
+		case dns.IsTimeout:
+			return fmt.Sprintf("looking up %q got no answer; check that the pod may reach the cluster's DNS", dns.Name)
 		}
-		return fmt.Sprintf("looking up %q failed; check that the pod may reach the cluster's DNS", dns.Name)
+		return fmt.Sprintf("looking up %q failed; check the address, and the cluster's DNS", dns.Name)
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || strings.Contains(err.Error(), "HTTP response to HTTPS client") {
 		return "what listens there does not speak TLS; check the port in the gateway's url"

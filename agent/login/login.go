@@ -99,7 +99,7 @@ func New(o Options) (*Client, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
-	c := &Client{options: o, wire: speak, host: u.Hostname(), http: newHTTPClient(roots, proxy)}
+	c := &Client{options: o, wire: speak, host: u.Hostname(), http: newHTTPClient(roots, proxy, o.Timeout)}
 	if proxy != nil {
 		c.proxy = proxy.Host
 	}
@@ -111,6 +111,8 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // call is one request to the server.
 type call struct {
+	// what is asked for, in a word for messages: login, renewal or revocation.
+	what        string
 	method, url string
 	// body is marshalled as JSON; nil for no body.
 	body any
@@ -164,14 +166,15 @@ func (c *Client) Renew(ctx context.Context, s session.Session) (session.Session,
 // *Error.
 func (c *Client) Revoke(ctx context.Context, s session.Session) error {
 	clean := newScrubber(s.Token)
-	status, header, answer, err := c.send(ctx, c.wire.revoke(s.Token))
+	do := c.wire.revoke(s.Token)
+	status, header, answer, err := c.send(ctx, do)
 	if err != nil {
 		return c.unanswered(err, time.Now()).cleaned(clean)
 	}
 	if status == http.StatusOK || status == http.StatusNoContent {
 		return nil
 	}
-	return failed(c.wire, status, header, answer, time.Now()).cleaned(clean)
+	return failed(c.wire, do.what, status, header, answer, time.Now()).cleaned(clean)
 }
 
 // session makes a call that is answered by a session.
@@ -181,7 +184,7 @@ func (c *Client) session(ctx context.Context, do call, secrets []string) (sessio
 	if err != nil {
 		return session.Session{}, c.unanswered(err, time.Now()).cleaned(clean)
 	}
-	s, failure := parse(c.wire, status, header, answer, time.Now())
+	s, failure := parse(c.wire, do.what, status, header, answer, time.Now())
 	if failure != nil {
 		return session.Session{}, failure.cleaned(clean)
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/gatepass/gatepass/agent/trust"
 )
@@ -12,13 +13,16 @@ import (
 // newHTTPClient returns a client for single requests: HTTP/1.1, because
 // nothing is multiplexed; no compression, because a small bomb must not grow;
 // no redirects, because the token goes to one address only.
-func newHTTPClient(roots *x509.CertPool, proxy *url.URL) *http.Client {
+//
+// Connecting gets less time than the whole try, so that it is seen to be what
+// failed.
+func newHTTPClient(roots *x509.CertPool, proxy *url.URL, try time.Duration) *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyURL(proxy),
-			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			DialContext:            (&net.Dialer{Timeout: min(dialTimeout, try*4/5)}).DialContext,
 			TLSClientConfig:        trust.Config(roots),
 			TLSHandshakeTimeout:    tlsTimeout,
 			Protocols:              protocols,

@@ -29,7 +29,7 @@ type request struct {
 func (v v2) login(identity string) (call, []string) {
 	// Existing gateways want the token base64-encoded; ours takes both forms.
 	encoded := base64.StdEncoding.EncodeToString([]byte(identity))
-	return v.post("/auth", request{
+	return v.post("login", "/auth", request{
 		AccessID:   v.options.AccessID,
 		AccessType: accessType,
 		AuthConfig: v.options.AuthConfig,
@@ -39,11 +39,11 @@ func (v v2) login(identity string) (call, []string) {
 }
 
 func (v v2) revoke(token string) call {
-	return v.post("/revoke-creds", map[string]string{"token": token})
+	return v.post("revocation", "/revoke-creds", map[string]string{"token": token})
 }
 
-func (v v2) post(path string, body any) call {
-	return call{method: http.MethodPost, url: strings.TrimRight(v.options.URL, "/") + path, body: body}
+func (v v2) post(what, path string, body any) call {
+	return call{what: what, method: http.MethodPost, url: strings.TrimRight(v.options.URL, "/") + path, body: body}
 }
 
 func (v v2) header(h http.Header, _ call) { h.Set("Content-Type", "application/json") }
@@ -52,14 +52,25 @@ func (v v2) granted(body []byte, now time.Time) (session.Session, *Error) {
 	return parseSession(body, now)
 }
 
+// refused passes on the gateway's reason, and says what to do about those
+// whose text alone does not.
 func (v v2) refused(_ int, body []byte) (string, bool) {
 	var r struct {
 		Error string `json:"error"`
 	}
-	if json.Unmarshal(body, &r) != nil {
+	if json.Unmarshal(body, &r) != nil || r.Error == "" {
 		return "", false
 	}
-	return r.Error, r.Error != ""
+	text := r.Error
+	switch {
+	case strings.Contains(text, "audience"):
+		text += "; use the one that the gateway's auth method names (a profile's token.audience, the annotation gatepass.dev/audience)"
+	case strings.Contains(text, ": bound "):
+		text += "; the gateway's administrators find in its audit log what would pass"
+	case strings.Contains(text, "k8s auth name ["):
+		text += "; check the access id and the auth config (a profile's login.accessID and login.authConfig)"
+	}
+	return text, true
 }
 
 // baseURL is the gateway's address without the API's prefix.

@@ -33,18 +33,20 @@ func newVault(o Options) (*vault, error) {
 }
 
 func (v *vault) login(identity string) (call, []string) {
-	return v.put(v.path+"/login", "", map[string]string{"role": v.options.Role, "jwt": identity}), []string{identity}
+	return v.put("login", v.path+"/login", "", map[string]string{"role": v.options.Role, "jwt": identity}), []string{identity}
 }
 
 // renew asks for no particular increment, so that the role's own TTL counts.
 func (v *vault) renew(token string) call {
-	return v.put("auth/token/renew-self", token, map[string]int{"increment": 0})
+	return v.put("renewal", "auth/token/renew-self", token, map[string]int{"increment": 0})
 }
 
-func (v *vault) revoke(token string) call { return v.put("auth/token/revoke-self", token, nil) }
+func (v *vault) revoke(token string) call {
+	return v.put("revocation", "auth/token/revoke-self", token, nil)
+}
 
-func (v *vault) put(path, token string, body any) call {
-	return call{method: http.MethodPut, url: v.base + path, body: body, token: token}
+func (v *vault) put(what, path, token string, body any) call {
+	return call{what: what, method: http.MethodPut, url: v.base + path, body: body, token: token}
 }
 
 // header sets what Vault's own clients send; they name no content type.

@@ -210,7 +210,7 @@ func TestVaultRenewalAndRevocation(t *testing.T) {
 		url, ca := gatetest.NewServer(t, vaultRefuse(403, "permission denied", "invalid token", vaultToken))
 		_, err := newVaultClient(t, url, ca.PEM()).Renew(t.Context(), held)
 		failure := requireError(t, err)
-		if failure.Kind != Denied || !strings.Contains(failure.Reason, "expired or was revoked") || strings.Contains(failure.Reason, vaultToken) {
+		if failure.Kind != Denied || !strings.Contains(failure.Reason, "expired or was revoked") || !strings.Contains(failure.Reason, "denied the renewal") || strings.Contains(failure.Reason, vaultToken) {
 			t.Errorf("kind %d: %s", failure.Kind, failure.Reason)
 		}
 	})
@@ -246,7 +246,7 @@ func TestVaultRenewalAndRevocation(t *testing.T) {
 		t.Parallel()
 		url, ca := gatetest.NewServer(t, refuse(404, "unknown command "+vaultToken))
 		err := newClient(t, url, ca.PEM(), 0).Revoke(t.Context(), held)
-		if failure := requireError(t, err); failure.Kind != Denied || strings.Contains(failure.Reason, vaultToken) {
+		if failure := requireError(t, err); failure.Kind != Denied || strings.Contains(failure.Reason, vaultToken) || !strings.Contains(failure.Reason, "denied the revocation (404 Not Found)") {
 			t.Errorf("got %v", err)
 		}
 	})

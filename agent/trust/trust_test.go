@@ -71,7 +71,7 @@ func TestRootsWithoutBundle(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRootsWithoutBundle$") //nolint:gosec // G702: this test itself
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRootsWithoutBundle$")
 			cmd.Env = append(os.Environ(), variable+"=1", "SSL_CERT_FILE="+tt.file, "SSL_CERT_DIR="+dir+"/no-directory")
 			out, err := cmd.CombinedOutput()
 			if err != nil || !strings.Contains(string(out), tt.want) {

@@ -114,6 +114,7 @@ func (f *flags) run(ctx context.Context, server *gateway.Server, b background) e
 func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measures, objects *catalog.Catalog, states *state.Store, certificates certificateSource, auditLog *audit.Log) (*gateway.Server, error) {
 	options := gateway.ServerOptions{
 		Certificates:  certificates,
+		Registry:      m.Registry(),
 		Metrics:       m.Handler(),
 		Ready:         states.Ready,
 		ShutdownDelay: f.shutdownDelay,

@@ -1,73 +1,13 @@
 package admission_test
 
 import (
-	"context"
-	"encoding/json"
-	"encoding/pem"
-	"net/http/httptest"
 	"testing"
 
-	registrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/gatepass/gatepass/test/await"
+	"github.com/gatepass/gatepass/test/neighbour"
 )
-
-// neighbour is another project's webhook: it adds a container to every pod of
-// a namespace, as webhooks of that kind do by marshalling the whole pod.
-func neighbour(t *testing.T, configuration, namespace, container string, init bool) {
-	t.Helper()
-	handler := admission.HandlerFunc(func(_ context.Context, r admission.Request) admission.Response {
-		pod := &corev1.Pod{}
-		if err := json.Unmarshal(r.Object.Raw, pod); err != nil {
-			return admission.Errored(400, err)
-		}
-		for _, c := range append(pod.Spec.Containers, pod.Spec.InitContainers...) {
-			if c.Name == container {
-				return admission.Allowed("it is there")
-			}
-		}
-		added := corev1.Container{Name: container, Image: "example.com/" + container + ":v1"}
-		if init { // before everything else, as service meshes like to be
-			pod.Spec.InitContainers = append([]corev1.Container{added}, pod.Spec.InitContainers...)
-		} else {
-			pod.Spec.Containers = append(pod.Spec.Containers, added)
-		}
-		changed, err := json.Marshal(pod)
-		if err != nil {
-			return admission.Errored(500, err)
-		}
-		return admission.PatchResponseFromRaw(r.Object.Raw, changed)
-	})
-	server := httptest.NewTLSServer(&admission.Webhook{Handler: handler})
-	t.Cleanup(server.Close)
-
-	fail, equivalent, none := registrationv1.Fail, registrationv1.Equivalent, registrationv1.SideEffectClassNone
-	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
-	client := shared.cluster.Client.AdmissionregistrationV1().MutatingWebhookConfigurations()
-	_, err := client.Create(t.Context(), &registrationv1.MutatingWebhookConfiguration{
-		ObjectMeta: metav1.ObjectMeta{Name: configuration},
-		Webhooks: []registrationv1.MutatingWebhook{{
-			Name:                    container + ".example.com",
-			AdmissionReviewVersions: []string{"v1"},
-			ClientConfig:            registrationv1.WebhookClientConfig{URL: &server.URL, CABundle: ca},
-			Rules: []registrationv1.RuleWithOperations{{Operations: []registrationv1.OperationType{registrationv1.Create},
-				Rule: registrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}}}},
-			FailurePolicy: &fail, MatchPolicy: &equivalent, SideEffects: &none,
-			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{"kubernetes.io/metadata.name": namespace}},
-		}},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := client.Delete(context.Background(), configuration, metav1.DeleteOptions{}); err != nil {
-			t.Error(err)
-		}
-	})
-}
 
 // Webhooks are called in the order of their configurations' names; ours is
 // called again when a later one has changed the pod.
@@ -86,7 +26,10 @@ func TestContainersOfOtherWebhooksGetTheSession(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			neighbour(t, row.configuration, namespace, "late", row.init)
+			neighbour.Start(t, shared.cluster.Client, neighbour.Options{
+				Configuration: row.configuration, Namespace: namespace, Init: row.init,
+				Container: corev1.Container{Name: "late", Image: "example.com/late:v1"},
+			})
 			list := "containers"
 			if row.init {
 				list = "initContainers"

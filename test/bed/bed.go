@@ -29,6 +29,8 @@ const (
 	// RootImage is the same with root as its user.
 	RootImage = "gatepass.test/root:v1"
 	dnsImage  = "gatepass.test/coredns:1"
+
+	certManagerImage = "gatepass.test/cert-manager:1"
 )
 
 // System is the namespace that the manifests install into.
@@ -46,6 +48,12 @@ func Programs() []machine.Program {
 type Options struct {
 	// Bare leaves Gatepass out.
 	Bare bool
+	// CertManager runs cert-manager and installs the overlay that has certificates
+	// from it, instead of the self-managed one.
+	CertManager bool
+	// KubeletAhead has projected tokens replaced by time every half a minute or so,
+	// see servers.KubeletAheadBy.
+	KubeletAhead bool
 	// APIServerArgs are further flags of kube-apiserver, without dashes.
 	APIServerArgs map[string][]string
 	// Out receives progress for a person; nil means stderr.
@@ -71,12 +79,12 @@ func Start(ctx context.Context, o Options) (*Bed, error) {
 		return nil, err
 	}
 	b := &Bed{root: root, out: o.Out}
-	archives, err := b.buildImages(ctx)
+	archives, err := b.buildImages(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	b.Node, err = node.Start(ctx, node.Options{
-		Images: archives, PauseImage: images.Pause().Ref, APIServerArgs: o.APIServerArgs, Out: o.Out,
+		Images: archives, PauseImage: images.Pause().Ref, KubeletAhead: o.KubeletAhead, APIServerArgs: o.APIServerArgs, Out: o.Out,
 	})
 	if err != nil {
 		return nil, err
@@ -92,9 +100,13 @@ func Start(ctx context.Context, o Options) (*Bed, error) {
 func (b *Bed) say(format string, args ...any) { fmt.Fprintf(b.out, format+"\n", args...) }
 
 // buildImages makes the archives of all images for this machine's platform.
-func (b *Bed) buildImages(ctx context.Context) ([]string, error) {
+func (b *Bed) buildImages(ctx context.Context, o Options) ([]string, error) {
 	began := time.Now()
-	binaries, err := servers.Ensure(ctx, servers.Options{Parts: []string{"coredns"}, Out: b.out})
+	parts := []string{servers.CoreDNS}
+	if o.CertManager {
+		parts = append(parts, servers.CertManager)
+	}
+	binaries, err := servers.Ensure(ctx, servers.Options{Parts: parts, Out: b.out})
 	if err != nil {
 		return nil, err
 	}
@@ -103,11 +115,10 @@ func (b *Bed) buildImages(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	all = append(all, images.Pause(), application("app", AppImage, "1234:1234"), application("root", RootImage, "0:0"),
-		images.Image{
-			Name: "coredns", Ref: dnsImage, Title: "CoreDNS", Version: "1",
-			Files:      []images.File{{Path: "/coredns", Source: filepath.Join(binaries, "coredns"), Mode: 0o555}},
-			Entrypoint: []string{"/coredns"}, User: "0:0",
-		})
+		server(dnsImage, filepath.Join(binaries, servers.CoreDNS), "0:0"))
+	if o.CertManager {
+		all = append(all, server(certManagerImage, filepath.Join(binaries, servers.CertManager), images.Nonroot))
+	}
 	dir := filepath.Join(machine.Dir(), "images")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
@@ -127,6 +138,16 @@ func (b *Bed) buildImages(ctx context.Context) ([]string, error) {
 	err = group.Wait()
 	b.say("%d images are built, after %s.", len(all), time.Since(began).Round(100*time.Millisecond))
 	return archives, err
+}
+
+// server is the image of a ready-made program.
+func server(ref, program, user string) images.Image {
+	name := filepath.Base(program)
+	return images.Image{
+		Name: name, Ref: ref, Title: name, Version: "1",
+		Files:      []images.File{{Path: "/" + name, Source: program, Mode: 0o555}},
+		Entrypoint: []string{"/" + name}, User: user,
+	}
 }
 
 // application is the image of the pods that tests start.

@@ -10,10 +10,12 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/gatepass/gatepass/test/servers"
 )
 
 const (
-	installTimeout = 2 * time.Minute
+	installTimeout = 4 * time.Minute
 	poll           = 100 * time.Millisecond
 )
 
@@ -29,7 +31,19 @@ func (b *Bed) install(ctx context.Context, o Options) error {
 	if o.Bare {
 		return b.RolledOut(ctx, "kube-system", "coredns")
 	}
-	_, warnings, err := b.Kubectl(ctx, "apply", "-k", filepath.Join(dir, "install"))
+	overlay := "install"
+	if o.CertManager {
+		overlay = "install-cert-manager"
+		if err := b.runCertManager(ctx, dir); err != nil {
+			return err
+		}
+	}
+	// Both overlays of the manifests get the same configuration.
+	rendered, _, err := b.Kubectl(ctx, "kustomize", "--load-restrictor=LoadRestrictionsNone", filepath.Join(dir, overlay))
+	if err != nil {
+		return err
+	}
+	_, warnings, err := b.KubectlInput(ctx, rendered, "apply", "-f", "-")
 	if err != nil {
 		return err
 	}
@@ -49,10 +63,29 @@ func (b *Bed) install(ctx context.Context, o Options) error {
 	return nil
 }
 
+// runCertManager installs cert-manager's definitions and runs its controllers.
+func (b *Bed) runCertManager(ctx context.Context, dir string) error {
+	crds, err := servers.CRDs(ctx)
+	if err != nil {
+		return err
+	}
+	// Some are too large for the annotation of a client-side apply.
+	if _, _, err := b.Kubectl(ctx, "apply", "--server-side", "-f", crds); err != nil {
+		return err
+	}
+	if _, _, err := b.Kubectl(ctx, "wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"); err != nil {
+		return err
+	}
+	if _, _, err := b.Kubectl(ctx, "apply", "-f", filepath.Join(dir, "certmanager")); err != nil {
+		return err
+	}
+	return b.RolledOut(ctx, "cert-manager", "cert-manager")
+}
+
 // RolledOut waits until Deployments are as their specification says.
 func (b *Bed) RolledOut(ctx context.Context, namespace string, deployments ...string) error {
 	for _, d := range deployments {
-		if _, _, err := b.Kubectl(ctx, "rollout", "status", "-n", namespace, "deployment/"+d, "--timeout=90s"); err != nil {
+		if _, _, err := b.Kubectl(ctx, "rollout", "status", "-n", namespace, "deployment/"+d, "--timeout=180s"); err != nil {
 			return err
 		}
 	}
@@ -78,15 +111,19 @@ func (b *Bed) injects(ctx context.Context) error {
 func (b *Bed) Eventually(ctx context.Context, what string, check func(context.Context) error) error {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()
+	var last error
 	for {
 		err := check(ctx)
 		if err == nil {
 			return nil
 		}
+		if last == nil || ctx.Err() == nil { // a check that was cut off tells nothing
+			last = err
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return fmt.Errorf("not so in time: %s: %w", what, err)
+			return fmt.Errorf("not so in time: %s: %w", what, last)
 		}
 	}
 }

@@ -106,7 +106,7 @@ func mountAll() error {
 // name servers can't be reached from here, and asking them would only take time.
 func mountNames() error {
 	for path, content := range map[string]string{
-		"/etc/hosts":       "127.0.0.1 localhost\n" + NodeAddress + " node\n",
+		hostsFile:          "127.0.0.1 localhost\n" + NodeAddress + " node\n",
 		"/etc/resolv.conf": "",
 	} {
 		own := filepath.Join(os.Getenv(envDir), filepath.Base(path))

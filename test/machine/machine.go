@@ -25,6 +25,9 @@ const (
 // nowhere. It is the same in every machine, as none sees another.
 const NodeAddress = "10.88.0.1"
 
+// hostsFile is one of the machine's own, see mountNames.
+const hostsFile = "/etc/hosts"
+
 // Options describes a machine.
 type Options struct {
 	// Programs must be there, or their packages are installed.
@@ -41,6 +44,21 @@ type Program struct {
 
 // Dir is a folder of the machine's own on a disk, removed with the machine.
 func Dir() string { return os.Getenv(envDir) }
+
+// AddHost has the machine's programs find an address under a name. There is no
+// name server here that they could ask.
+func AddHost(address, name string) (err error) {
+	if Dir() == "" {
+		return errors.New("add a host: the names outside of a machine are not ours")
+	}
+	hosts, err := os.OpenFile(hostsFile, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("add a host: %w", err)
+	}
+	defer func() { err = errors.Join(err, hosts.Close()) }()
+	_, err = fmt.Fprintln(hosts, address, name)
+	return err
+}
 
 // Run calls inside in a machine of its own and returns its exit code, for
 // TestMain:

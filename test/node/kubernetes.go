@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gatepass/gatepass/test/machine"
 )
+
+const kubelet = "kubelet"
 
 func (n *Node) startControllerManager() error {
 	kubeconfig, err := n.KubeconfigFor("system:kube-controller-manager")
@@ -59,10 +62,21 @@ func (n *Node) startKubelet() error {
 	if err != nil {
 		return err
 	}
-	return n.run("kubelet", n.binary("kubelet"),
+	return n.run(kubelet, n.kubeletPath,
 		"--config="+file, "--kubeconfig="+kubeconfig, "--root-dir="+filepath.Join(n.dir, "kubelet"),
 		"--cert-dir="+filepath.Join(n.dir, "kubelet-certs"),
 		"--hostname-override="+Name, "--node-ip="+machine.NodeAddress)
+}
+
+// RestartKubelet stops the kubelet and starts it again, as an upgrade of a node
+// does. Containers go on running. The new one knows no tokens and asks for
+// others, for every projected volume at its next look at a pod.
+func (n *Node) RestartKubelet() error {
+	i := slices.IndexFunc(n.running, func(p part) bool { return p.name == kubelet })
+	// Whatever it says when it is stopped, it must be gone.
+	_ = n.running[i].Kill()
+	n.running = slices.Delete(n.running, i, i+1)
+	return n.startKubelet()
 }
 
 func (n *Node) startProxy() error {

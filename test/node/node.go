@@ -48,6 +48,9 @@ type Options struct {
 	Images []string
 	// PauseImage is the name of the image that holds a pod's namespaces.
 	PauseImage string
+	// KubeletAhead runs the kubelet with a clock that is servers.KubeletAheadBy
+	// fast.
+	KubeletAhead bool
 	// APIServerArgs are further flags of kube-apiserver, without dashes.
 	APIServerArgs map[string][]string
 	// Out receives progress for a person, should binaries have to be built; nil
@@ -62,11 +65,12 @@ type Node struct {
 	// Took is the time from the first process to a node that is Ready.
 	Took time.Duration
 
-	dir      string // of the machine
-	binaries string
-	guard    *process.Guard
-	kubelet  credentials
-	running  []part
+	dir         string // of the machine
+	binaries    string
+	kubeletPath string
+	guard       *process.Guard
+	kubelet     credentials
+	running     []part
 }
 
 // part is a running server.
@@ -91,11 +95,19 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
+	kubelet := filepath.Join(binaries, "kubelet")
+	if o.KubeletAhead {
+		dir, err := servers.Ensure(ctx, servers.Options{Parts: []string{servers.KubeletAhead}, Out: o.Out})
+		if err != nil {
+			return nil, err
+		}
+		kubelet = filepath.Join(dir, servers.KubeletAhead)
+	}
 	guard, err := process.NewGuard()
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{dir: machine.Dir(), binaries: binaries, guard: guard}
+	n := &Node{dir: machine.Dir(), binaries: binaries, kubeletPath: kubelet, guard: guard}
 	began := time.Now()
 	if err := n.start(ctx, o); err != nil {
 		return nil, errors.Join(fmt.Errorf("start a node: %w", err), n.logEnds(), n.Stop())

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"text/template"
 )
@@ -17,16 +18,20 @@ var config embed.FS
 // cniPlugins is where Debian keeps the network plugins.
 const cniPlugins = "/usr/lib/cni"
 
+// runtimeState is containerd's folder for what runs. The machine has a /run of
+// its own.
+const runtimeState = "/run/containerd"
+
 // settings fill the configuration files.
 type settings struct {
-	Dir, Plugins, PauseImage, Address, Name string
-	KubeletCA, KubeletCert, KubeletKey      string
-	PodLogs, ProxyKubeconfig                string
+	Dir, State, Plugins, PauseImage, Address, Name string
+	KubeletCA, KubeletCert, KubeletKey             string
+	PodLogs, ProxyKubeconfig                       string
 }
 
 // configure writes one of the configuration files.
 func (n *Node) configure(name string, s settings) (string, error) {
-	s.Dir, s.Plugins = n.dir, cniPlugins
+	s.Dir, s.State, s.Plugins = n.dir, runtimeState, cniPlugins
 	parsed, err := template.New(name).Option("missingkey=error").ParseFS(config, "config/"+name)
 	if err != nil {
 		return "", err
@@ -94,6 +99,17 @@ func (n *Node) ctr(ctx context.Context, args ...string) error {
 		return fmt.Errorf("ctr %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return nil
+}
+
+// ContainerPID is the id, in the machine, of a container's first process. The
+// container is named as in a pod's status: containerd://ID.
+func ContainerPID(container string) (int, error) {
+	_, id, _ := strings.Cut(container, "://")
+	text, err := os.ReadFile(filepath.Join(runtimeState, "io.containerd.runtime.v2.task", "k8s.io", id, "init.pid"))
+	if err != nil {
+		return 0, fmt.Errorf("find the process of container %s: %w", container, err)
+	}
+	return strconv.Atoi(strings.TrimSpace(string(text)))
 }
 
 // Binaries is the folder of the cluster's programs, kubectl among them.

@@ -20,6 +20,10 @@ import (
 // Validity is how long certificates last unless a test says otherwise.
 const Validity = 24 * time.Hour
 
+// backdated is how long certificates have been valid when they are made: as in
+// a cluster of some age, they are for programs whose clock is a little behind.
+const backdated = time.Hour
+
 // serialBits is below the 159 usable bits of RFC 5280, 4.1.2.2.
 const serialBits = 128
 
@@ -64,7 +68,7 @@ func newTemplate(name string, notAfter time.Time) (*x509.Certificate, error) {
 	return &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: name},
-		NotBefore:    time.Now().Add(-time.Minute), // for clocks that differ a little
+		NotBefore:    time.Now().Add(-backdated),
 		NotAfter:     notAfter,
 	}, nil
 }

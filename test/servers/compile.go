@@ -5,14 +5,17 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/test/repo"
+	"github.com/gatepass/gatepass/test/skew"
 )
 
 // build brings every part up to date, under the version's lock.
@@ -71,6 +74,9 @@ func (b *builder) announce(stale []target) {
 func (b *builder) stamp(t target) (string, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n%s\n%s\n", b.goVer, t.pkg, t.ldflags)
+	if t.skewed {
+		fmt.Fprintln(h, skew.Change())
+	}
 	own, err := filepath.Glob(filepath.Join(b.source, t.module, "*.go"))
 	if err != nil {
 		return "", err
@@ -105,19 +111,27 @@ func (b *builder) upToDate(t target, want string) bool {
 
 // compile builds one binary beside its place and renames it there, so that
 // nobody ever runs half a file. The stamp is written last.
-func (b *builder) compile(ctx context.Context, t target) error {
+func (b *builder) compile(ctx context.Context, t target) (err error) {
 	stamp, err := b.stamp(t)
 	if err != nil {
 		return err
 	}
-	flags := []string{"-trimpath", "-buildvcs=false", "-ldflags", t.ldflags}
-	total, err := b.countStale(ctx, t)
+	work, err := os.MkdirTemp("", "gatepass-servers-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	flags, err := b.flags(ctx, t, work)
+	if err != nil {
+		return err
+	}
+	total, err := b.countStale(ctx, t, flags)
 	if err != nil {
 		return err
 	}
 	p := newProgress(b.out, t.name, total)
 	tmp := filepath.Join(b.dir, "."+t.name+".new")
-	args := append([]string{"build", "-v"}, append(flags, "-o", tmp, t.pkg)...)
+	args := slices.Concat([]string{"build", "-v"}, flags, []string{"-ldflags", t.ldflags, "-o", tmp, t.pkg})
 	cmd := b.command(ctx, t.module, args...)
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
@@ -138,9 +152,24 @@ func (b *builder) compile(ctx context.Context, t target) error {
 	return os.WriteFile(b.stampFile(t), []byte(stamp), 0o644)
 }
 
+// flags are those that decide what is compiled. Files that they name go into
+// the folder work.
+func (b *builder) flags(ctx context.Context, t target, work string) ([]string, error) {
+	flags := []string{"-trimpath", "-buildvcs=false"}
+	if !t.skewed {
+		return flags, nil
+	}
+	root, err := b.goOutput(ctx, t.module, "env", "GOROOT")
+	if err != nil {
+		return nil, err
+	}
+	overlay, err := skew.Overlay(root, work)
+	return append(flags, "-overlay", overlay), err
+}
+
 // countStale returns how many packages go build will have to compile.
-func (b *builder) countStale(ctx context.Context, t target) (int, error) {
-	out, err := b.goOutput(ctx, t.module, "list", "-trimpath", "-buildvcs=false", "-deps", "-f", "{{if .Stale}}x{{end}}", t.pkg)
+func (b *builder) countStale(ctx context.Context, t target, flags []string) (int, error) {
+	out, err := b.goOutput(ctx, t.module, slices.Concat([]string{"list"}, flags, []string{"-deps", "-f", "{{if .Stale}}x{{end}}", t.pkg})...)
 	if err != nil {
 		return 0, err
 	}

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/test/repo"
+	"github.com/gatepass/gatepass/test/skew"
 )
 
 // DefaultKubernetes is the version that is tested unless GATEPASS_TEST_KUBERNETES
@@ -41,14 +42,21 @@ func Node() []string {
 	return []string{"kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"}
 }
 
-// The add-ons: programs that clusters have and that are no part of Kubernetes.
+// The add-ons: programs that no folder of ready-made binaries holds.
 const (
 	CoreDNS     = "coredns"
 	CertManager = "cert-manager"
+	// KubeletAhead is the kubelet with a clock that is KubeletAheadBy fast.
+	KubeletAhead = "kubelet-ahead"
 )
 
+// KubeletAheadBy makes a kubelet replace projected tokens soon. It does so when a
+// fifth of their life is left, and the shortest life is 10 minutes: this leaves half
+// a minute.
+const KubeletAheadBy = 450 * time.Second
+
 // AddOns lists the add-ons.
-func AddOns() []string { return []string{CoreDNS, CertManager} }
+func AddOns() []string { return []string{CoreDNS, CertManager, KubeletAhead} }
 
 // Options says what to build.
 type Options struct {
@@ -111,6 +119,7 @@ type target struct {
 	pkg     string
 	ldflags string
 	cold    time.Duration // measured on 2 cores with an empty build cache
+	skewed  bool          // with another clock, which ldflags set
 }
 
 // builder builds the targets of one Kubernetes version.
@@ -181,7 +190,12 @@ func (b *builder) target(part string) (target, error) {
 	case CertManager:
 		return target{name: part, module: certManagerFolder, pkg: ".", ldflags: "-s -w", cold: 120 * time.Second}, nil
 	}
+	program := part
+	if part == KubeletAhead {
+		program = "kubelet"
+	}
 	cold := map[string]time.Duration{
+		KubeletAhead:              150 * time.Second,
 		"kube-apiserver":          330 * time.Second,
 		"kubectl":                 25 * time.Second,
 		"kube-controller-manager": 60 * time.Second,
@@ -205,7 +219,12 @@ func (b *builder) target(part string) (target, error) {
 		component + "gitMinor=" + minor[1],
 		"-X k8s.io/client-go/pkg/version.gitVersion=" + b.version,
 	}, " ")
-	return target{name: part, module: b.module, pkg: "k8s.io/kubernetes/cmd/" + part, ldflags: ldflags, cold: d}, nil
+	t := target{name: part, module: b.module, pkg: "k8s.io/kubernetes/cmd/" + program, ldflags: ldflags, cold: d}
+	if part == KubeletAhead {
+		t.skewed = true
+		t.ldflags += " " + skew.LinkerFlag(KubeletAheadBy)
+	}
+	return t, nil
 }
 
 // command is the go command in the folder of a pinned module. GOWORK=off and

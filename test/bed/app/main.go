@@ -4,10 +4,12 @@
 //
 //	app            report to stdout, then wait for SIGTERM
 //	app once       the report only
+//	app watch 60s  the report, then read the session for a while, tell of it, and end
 package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/test/bed/app/report"
+	"github.com/gatepass/gatepass/test/bed/app/watch"
 )
 
 func main() {
@@ -33,8 +36,24 @@ func main() {
 	case "":
 		<-stop
 	case "once":
+	case "watch":
+		if err := tell(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, "error:", err)
+			os.Exit(1)
+		}
 	default:
 		fmt.Fprintf(os.Stderr, "error: unknown mode %q\n", mode)
 		os.Exit(2)
 	}
+}
+
+func tell(args []string) error {
+	if len(args) != 1 {
+		return errors.New("watch for how long?")
+	}
+	d, err := time.ParseDuration(args[0])
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(watch.Watch(os.Getenv("GATEPASS_TOKEN_FILE"), d))
 }
