@@ -18,6 +18,7 @@ type metrics struct {
 	logins       *prometheus.CounterVec
 	loginSeconds prometheus.Histogram
 	inFlight     prometheus.Gauge
+	commands     *prometheus.CounterVec
 	panics       prometheus.Counter
 }
 
@@ -36,13 +37,17 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 			Name: "gatepass_gateway_logins_in_flight",
 			Help: "Logins that are being worked on or wait for their turn.",
 		}),
+		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatepass_gateway_commands_total",
+			Help: "Commands of the V2 API by name and status of the answer.",
+		}, []string{"command", "status"}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gatepass_gateway_panics_total",
 			Help: "Requests that ended in a panic. Each is a defect.",
 		}),
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.logins, m.loginSeconds, m.inFlight, m.panics} {
+	for _, c := range []prometheus.Collector{m.logins, m.loginSeconds, m.inFlight, m.commands, m.panics} {
 		errs = append(errs, registry.Register(c))
 	}
 	if err := errors.Join(errs...); err != nil {
