@@ -1,8 +1,8 @@
 package gateway
 
 import (
-	"fmt"
 	"net/netip"
+	"strconv"
 	"testing"
 	"time"
 )
@@ -40,7 +40,7 @@ func TestGuesses(t *testing.T) {
 		t.Parallel()
 		g := fresh()
 		for i := range 10 {
-			fail(g, client, fmt.Sprint(i), 5)
+			fail(g, client, strconv.Itoa(i), 5)
 		}
 		if g.wait(client, "new", now) != guessInterval || g.wait(neighbour, "new", now) != 0 {
 			t.Errorf("the client waits %s, and another %s", g.wait(client, "new", now), g.wait(neighbour, "new", now))
@@ -70,7 +70,7 @@ func TestGuesses(t *testing.T) {
 		address := netip.MustParseAddr("10.0.0.0")
 		for i := range 2 * maxGuessers {
 			address = address.Next()
-			g.failed(address, fmt.Sprint(i), now)
+			g.failed(address, strconv.Itoa(i), now)
 		}
 		if len(g.forgiven) > maxGuessers {
 			t.Errorf("%d are remembered", len(g.forgiven))
