@@ -20,6 +20,7 @@ type metrics struct {
 	logins       *prometheus.CounterVec
 	loginSeconds prometheus.Histogram
 	inFlight     prometheus.Gauge
+	commands     *prometheus.CounterVec
 	panics       prometheus.Counter
 }
 
@@ -40,6 +41,10 @@ func newMetrics(registry prometheus.Registerer, waiting func() int64) (*metrics,
 			Name: "gatepass_gateway_logins_in_flight",
 			Help: "Logins that are being worked on or wait for their turn.",
 		}),
+		commands: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatepass_gateway_commands_total",
+			Help: "Commands of the V2 API by name and status of the answer.",
+		}, []string{"command", "status"}),
 		panics: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gatepass_gateway_panics_total",
 			Help: "Requests that ended in a panic. Each is a defect.",
@@ -52,7 +57,7 @@ func newMetrics(registry prometheus.Registerer, waiting func() int64) (*metrics,
 		Help: "Logins that wait for their turn to have their token reviewed.",
 	}, func() float64 { return float64(waiting()) })
 	var errs []error
-	for _, c := range []prometheus.Collector{m.logins, m.loginSeconds, m.inFlight, m.panics, queue} {
+	for _, c := range []prometheus.Collector{m.logins, m.loginSeconds, m.inFlight, m.commands, m.panics, queue} {
 		errs = append(errs, registry.Register(c))
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -141,10 +141,14 @@ func (r *rig) post(path, body string) (status int, header http.Header, answer ma
 
 func (r *rig) send(method, path string, body io.Reader) (status int, header http.Header, answer map[string]any) {
 	r.t.Helper()
+	return r.serve(method+" "+path, httptest.NewRequest(method, path, body))
+}
+
+func (r *rig) serve(what string, request *http.Request) (status int, header http.Header, answer map[string]any) {
+	r.t.Helper()
 	recorder := httptest.NewRecorder()
-	r.ServeHTTP(recorder, httptest.NewRequest(method, path, body))
+	r.ServeHTTP(recorder, request)
 	header = recorder.Result().Header
-	what := method + " " + path
 	if header.Get("Content-Type") != "application/json" || header.Get("Cache-Control") != "no-store" || header.Get("Location") != "" {
 		r.t.Errorf("%s: headers %v", what, header)
 	}

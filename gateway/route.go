@@ -155,6 +155,11 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, name string) {
 	c := &call{Request: r, writer: w, state: g.state()}
 	defer c.giveBack()
 	answer, refused := g.perform(r.Context(), c, found)
+	status := http.StatusOK
+	if refused != nil {
+		status = refused.status
+	}
+	g.metrics.commands.WithLabelValues(found.names[0], strconv.Itoa(status)).Inc()
 	if refused != nil {
 		writeRefusal(w, refused)
 		return
