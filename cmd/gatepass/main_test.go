@@ -5,11 +5,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/gatepass/gatepass/agent/gatetest"
 )
@@ -73,12 +77,99 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-func TestEveryCommandHasAnExample(t *testing.T) {
+// commands are all commands below one, and itself.
+func commands(cmd *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{cmd}
+	for _, child := range cmd.Commands() {
+		all = append(all, commands(child)...)
+	}
+	return all
+}
+
+func TestEveryCommandHasAnExampleThatItTakes(t *testing.T) {
 	t.Parallel()
-	root := newRootCommand()
-	for _, cmd := range append(root.Commands(), root) {
-		if cmd.Example == "" || cmd.Short == "" {
-			t.Errorf("%s lacks an example or a summary", cmd.CommandPath())
+	// A command's name, and flags up to the end of the line, a comment or a pipe.
+	calls := regexp.MustCompile(`(?:^|[\s|])gatepass ((?:[a-z0-9][a-z0-9-]* ?)+)((?:[^|>\n\\]|\\\n)*)`)
+	flags := regexp.MustCompile(`(?:^|\s)--?([a-z][a-z0-9-]*)`)
+	for _, cmd := range commands(newRootCommand()) {
+		t.Run(cmd.CommandPath(), func(t *testing.T) {
+			t.Parallel()
+			if cmd.Short == "" {
+				t.Error("it lacks a summary")
+			}
+			found := calls.FindAllStringSubmatch(cmd.Example, -1)
+			if len(found) == 0 {
+				t.Fatalf("it lacks an example: %q", cmd.Example)
+			}
+			for _, call := range found {
+				root := newRootCommand()
+				root.InitDefaultCompletionCmd()
+				called, rest, err := root.Find(strings.Fields(call[1]))
+				if err != nil || !strings.HasPrefix(called.CommandPath(), cmd.CommandPath()) {
+					t.Errorf("the example %q is not of %s but of %s: %v", call[0], cmd.CommandPath(), called.CommandPath(), err)
+				}
+				if len(rest) > 0 {
+					t.Errorf("the example %q has arguments: %q", call[0], rest)
+				}
+				called.InitDefaultHelpFlag()
+				for _, flag := range flags.FindAllStringSubmatch(call[2], -1) {
+					if called.Flags().Lookup(flag[1]) == nil && (len(flag[1]) > 1 || called.Flags().ShorthandLookup(flag[1]) == nil) {
+						t.Errorf("the example %q has a flag %q that %s does not have", call[0], flag[1], called.CommandPath())
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestNoCommandTakesAnUnverifiedGateway(t *testing.T) {
+	t.Parallel()
+	for _, cmd := range commands(newRootCommand()) {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if strings.Contains(f.Name, "insecure") || strings.Contains(f.Name, "verify") || f.Usage == "" {
+				t.Errorf("%s has --%s: %s", cmd.CommandPath(), f.Name, f.Usage)
+			}
+		})
+	}
+}
+
+func TestCommandsThatPrintDataHaveJSON(t *testing.T) {
+	t.Parallel()
+	for _, cmd := range commands(newRootCommand()) {
+		switch cmd.CommandPath() {
+		// They have -o, or nothing but a sentence to say.
+		case "gatepass inject", "gatepass configure", "gatepass profile delete":
+			continue
+		}
+		if !cmd.HasSubCommands() && cmd.Flags().Lookup("json") == nil {
+			t.Errorf("%s has no --json", cmd.CommandPath())
+		}
+	}
+}
+
+// Both spellings are the same command.
+func TestBothSpellingsTakeTheSameFlags(t *testing.T) {
+	t.Parallel()
+	flags := func(path string) (all []string) {
+		cmd, rest, err := newRootCommand().Find(strings.Fields(path))
+		if err != nil || len(rest) > 0 {
+			t.Errorf("%s: %q, %v", path, rest, err)
+			return nil
+		}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { all = append(all, f.Name+" "+f.Shorthand+" "+f.Value.Type()) })
+		return all
+	}
+	for older, newer := range map[string]string{
+		"create-auth-method-k8s": "auth-method create k8s",
+		"create-auth-method":     "auth-method create api-key",
+		"update-auth-method-k8s": "auth-method update k8s",
+		"update-auth-method":     "auth-method update api-key",
+		"get-auth-method":        "auth-method get",
+		"list-auth-methods":      "auth-method list",
+		"delete-auth-method":     "auth-method delete",
+	} {
+		if diff := cmp.Diff(flags(older), flags(newer)); diff != "" || len(flags(older)) == 0 {
+			t.Errorf("%s and %s: %s", older, newer, diff)
 		}
 	}
 }
