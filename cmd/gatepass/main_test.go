@@ -86,39 +86,79 @@ func commands(cmd *cobra.Command) []*cobra.Command {
 	return all
 }
 
-func TestEveryCommandHasAnExampleThatItTakes(t *testing.T) {
-	t.Parallel()
-	// A command's name, and flags up to the end of the line, a comment or a pipe.
+// calls finds the commands that a text calls, and reports flags and arguments that
+// they don't have.
+func calls(t *testing.T, text string) (called []string) {
+	t.Helper()
+	// A command's name, and all up to the end of the line, a comment or a pipe.
 	calls := regexp.MustCompile(`(?:^|[\s|])gatepass ((?:[a-z0-9][a-z0-9-]* ?)+)((?:[^|>\n\\]|\\\n)*)`)
 	flags := regexp.MustCompile(`(?:^|\s)--?([a-z][a-z0-9-]*)`)
+	for _, call := range calls.FindAllStringSubmatch(text, -1) {
+		root := newRootCommand()
+		root.InitDefaultCompletionCmd()
+		cmd, rest, err := root.Find(strings.Fields(call[1]))
+		if err != nil || len(rest) > 0 {
+			t.Errorf("%q: there are arguments: %q, %v", call[0], rest, err)
+			continue
+		}
+		called = append(called, cmd.CommandPath())
+		cmd.InitDefaultHelpFlag()
+		for _, flag := range flags.FindAllStringSubmatch(call[2], -1) {
+			if cmd.Flags().Lookup(flag[1]) == nil && (len(flag[1]) > 1 || cmd.Flags().ShorthandLookup(flag[1]) == nil) {
+				t.Errorf("%q: %s has no flag %q", call[0], cmd.CommandPath(), flag[1])
+			}
+		}
+	}
+	return called
+}
+
+func TestEveryCommandHasAnExampleThatItTakes(t *testing.T) {
+	t.Parallel()
 	for _, cmd := range commands(newRootCommand()) {
 		t.Run(cmd.CommandPath(), func(t *testing.T) {
 			t.Parallel()
 			if cmd.Short == "" {
 				t.Error("it lacks a summary")
 			}
-			found := calls.FindAllStringSubmatch(cmd.Example, -1)
-			if len(found) == 0 {
+			called := calls(t, cmd.Example)
+			if len(called) == 0 {
 				t.Fatalf("it lacks an example: %q", cmd.Example)
 			}
-			for _, call := range found {
-				root := newRootCommand()
-				root.InitDefaultCompletionCmd()
-				called, rest, err := root.Find(strings.Fields(call[1]))
-				if err != nil || !strings.HasPrefix(called.CommandPath(), cmd.CommandPath()) {
-					t.Errorf("the example %q is not of %s but of %s: %v", call[0], cmd.CommandPath(), called.CommandPath(), err)
-				}
-				if len(rest) > 0 {
-					t.Errorf("the example %q has arguments: %q", call[0], rest)
-				}
-				called.InitDefaultHelpFlag()
-				for _, flag := range flags.FindAllStringSubmatch(call[2], -1) {
-					if called.Flags().Lookup(flag[1]) == nil && (len(flag[1]) > 1 || called.Flags().ShorthandLookup(flag[1]) == nil) {
-						t.Errorf("the example %q has a flag %q that %s does not have", call[0], flag[1], called.CommandPath())
-					}
+			for _, other := range called {
+				if !strings.HasPrefix(other, cmd.CommandPath()) {
+					t.Errorf("an example is of %s", other)
 				}
 			}
 		})
+	}
+}
+
+func TestTheDocumentationHasEveryCommandAndNoOther(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range strings.Split(string(text), "```console\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		if len(calls(t, block)) == 0 {
+			t.Errorf("it calls no command: %s", block)
+		}
+	}
+	_, table, _ := strings.Cut(string(text), "## All commands")
+	table, _, _ = strings.Cut(table, "Updates leave")
+	listed := map[string]bool{}
+	for _, name := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(table, -1) {
+		listed["gatepass "+name[1]] = true
+	}
+	want := map[string]bool{"gatepass completion": true} // made by cobra when it runs
+	for _, cmd := range commands(newRootCommand()) {
+		if !cmd.HasSubCommands() {
+			want[cmd.CommandPath()] = true
+		}
+	}
+	if diff := cmp.Diff(want, listed); diff != "" {
+		t.Error(diff)
 	}
 }
 
