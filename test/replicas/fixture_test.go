@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -149,8 +150,8 @@ type answer struct {
 func (r *replica) post(t *testing.T, path string, fields ...any) answer {
 	t.Helper()
 	body := map[string]any{}
-	for i := 0; i < len(fields); i += 2 {
-		body[fmt.Sprint(fields[i])] = fields[i+1]
+	for pair := range slices.Chunk(fields, 2) {
+		body[fmt.Sprint(pair[0])] = pair[1]
 	}
 	sent := must(json.Marshal(body))(t)
 	began := time.Now()
