@@ -1,34 +1,24 @@
 package main
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gatepass/gatepass/agent/config"
-	"github.com/gatepass/gatepass/agent/identity"
-	"github.com/gatepass/gatepass/agent/login"
 	"github.com/gatepass/gatepass/agent/session"
-	"github.com/gatepass/gatepass/agent/trust"
+	"github.com/gatepass/gatepass/cmd/gatepass/internal/profile"
 )
-
-// podIdentityFile is where Kubernetes puts a pod's default token.
-const podIdentityFile = "/var/run/secrets/kubernetes.io/serviceaccount/token"
-
-// maxCAFile bounds a CA bundle, in bytes; a whole system's is some 250 KB.
-const maxCAFile = 4 << 20
 
 // auth is what the command auth is told.
 type auth struct {
+	profile                string
 	accessID, accessType   string
+	accessKey              text
 	gatewayURL             string
 	authConfig             string
 	identity, identityPath string
@@ -42,11 +32,15 @@ func newAuthCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "auth",
 		Short: "Log in to a gateway and print the session token",
-		Long: `Log in to a gateway with a Kubernetes service-account token and print the
-session token.
+		Long: `Log in to a gateway and print the session token: with a Kubernetes
+service-account token (access type k8s), or with an access key (access_key).
 
-Without a token flag, the token is read from ` + config.DefaultIdentityFile + `
+Without a token flag, the service-account token is read from
+` + config.DefaultIdentityFile + `
 or else from ` + podIdentityFile + `.
+
+What no flag says is taken from the profile (see gatepass configure). With
+--access-id, only the gateway's address and CA are.
 
 Exit codes: 0 logged in, 1 not logged in, 2 a mistake on the command line.`,
 		Example: `  # in a pod
@@ -56,37 +50,80 @@ Exit codes: 0 logged in, 1 not logged in, 2 a mistake on the command line.`,
   # elsewhere, with a token made for the purpose
   kubectl create token my-sa --audience gatepass | gatepass auth --access-id p-abcdefghij12km \
     --gateway-url https://gateway.example:8000 --ca-file ca.crt --k8s-auth-config-name k8s-conf \
-    --k8s-service-account-token-file - --json`,
+    --k8s-service-account-token-file - --json
+
+  # with an access key
+  gatepass auth --access-id p-abcdefghij12am --access-type access_key --access-key-file admin.key \
+    --gateway-url https://gateway.example:8000 --ca-file ca.crt
+
+  # by a profile
+  gatepass auth --profile staging`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.run(cmd) },
 	}
 	f := cmd.Flags()
-	f.StringVar(&a.accessID, "access-id", "", "access id of the auth method (required)")
-	f.StringVar(&a.accessType, "access-type", "k8s", "how to log in: k8s")
-	f.StringVar(&a.gatewayURL, "gateway-url", "", "the gateway's address, https (required)")
-	f.StringVar(&a.authConfig, "k8s-auth-config-name", "", "name of the gateway's Kubernetes auth config (required)")
+	f.StringVar(&a.accessID, "access-id", "", "access id of the auth method (required without a profile)")
+	f.StringVar(&a.accessType, "access-type", "", "how to log in: k8s or access_key (default k8s; access_key when an access key is given)")
+	f.StringVar(&a.gatewayURL, "gateway-url", "", "the gateway's address, https (required without a profile)")
+	f.StringVar(&a.authConfig, "k8s-auth-config-name", "", "name of the gateway's Kubernetes auth config (required for k8s)")
 	f.StringVar(&a.identity, "k8s-service-account-token", "", "the service-account token; others on this machine can see it, so prefer the file")
 	f.StringVar(&a.identityPath, "k8s-service-account-token-file", "", "file with the service-account token, - for standard input")
-	f.StringVar(&a.caFile, "ca-file", "", "PEM certificates to verify the gateway with (default the system's)")
-	f.DurationVar(&a.timeout, "timeout", 30*time.Second, "give up after this time")
+	a.accessKey.add(f, "access-key", "the access key; others on this machine can see it, so prefer the file")
+	f.StringVar(&a.caFile, "ca-file", "", "PEM certificates to verify the gateway with (default the profile's, or the system's)")
+	f.DurationVar(&a.timeout, "timeout", defaultTimeout, "give up after this time")
 	f.BoolVar(&a.json, "json", false, "print JSON")
+	addProfileFlag(cmd, &a.profile)
 	for _, name := range []string{"k8s-service-account-token-file", "ca-file"} {
 		_ = cmd.MarkFlagFilename(name) // fails for a flag that does not exist only
 	}
+	completeWith(cmd, "access-type", profile.AccessTypeK8s, profile.AccessTypeKey)
 	return cmd
 }
 
-// check reports every mistake that shows without looking outside.
-func (a *auth) check() error {
-	var errs []error
-	if a.accessType != "k8s" {
-		errs = append(errs, fmt.Errorf("--access-type: %q is not supported; use k8s", a.accessType))
+// resolve fills what no flag says: from the profile, and by default. The profile
+// that logs in, if it is one, is returned.
+func (a *auth) resolve() (*profile.Profile, error) {
+	p, err := findProfile(a.profile)
+	if err != nil {
+		return nil, err
 	}
+	byProfile := false
+	if p != nil {
+		setDefault(&a.gatewayURL, p.GatewayURL)
+		setDefault(&a.caFile, p.CAFile)
+		byProfile = a.accessID == "" && p.AccessID != ""
+	}
+	if byProfile {
+		for _, f := range []struct {
+			name  string
+			given bool
+		}{
+			{"access-type", a.accessType != ""}, {"access-key", a.accessKey.given()}, {"k8s-auth-config-name", a.authConfig != ""},
+		} {
+			if f.given {
+				return nil, usageError{fmt.Errorf("--%s goes with --access-id; without it, the profile says how to log in", f.name)}
+			}
+		}
+		a.accessID, a.accessType, a.authConfig = p.AccessID, p.AccessType, p.AuthConfig
+		return p, nil
+	}
+	if a.accessType == "" && a.accessKey.given() {
+		a.accessType = profile.AccessTypeKey
+	}
+	setDefault(&a.accessType, profile.AccessTypeK8s)
+	return nil, nil
+}
+
+// check reports every mistake that shows without looking outside.
+func (a *auth) check(p *profile.Profile) error {
+	var errs []error
 	if a.accessID == "" {
 		errs = append(errs, errors.New("--access-id must be set, for example p-abcdefghij12km"))
 	}
-	if a.authConfig == "" {
-		errs = append(errs, errors.New("--k8s-auth-config-name must be set to the name of the gateway's Kubernetes auth config"))
+	if a.accessType == profile.AccessTypeKey {
+		errs = append(errs, a.checkKey(p)...)
+	} else {
+		errs = append(errs, a.checkK8s()...)
 	}
 	if err := config.CheckURL(a.gatewayURL); err != nil {
 		errs = append(errs, fmt.Errorf("--gateway-url: %w", err))
@@ -103,39 +140,61 @@ func (a *auth) check() error {
 	return nil
 }
 
+func (a *auth) checkKey(p *profile.Profile) (errs []error) {
+	if p == nil && !a.accessKey.given() {
+		errs = append(errs, errors.New("--access-key-file must be set, or --access-key"))
+	}
+	if a.identity != "" || a.identityPath != "" || p == nil && a.authConfig != "" {
+		errs = append(errs, errors.New("--k8s-auth-config-name and --k8s-service-account-token are for --access-type k8s"))
+	}
+	return errs
+}
+
+func (a *auth) checkK8s() (errs []error) {
+	if a.accessType != profile.AccessTypeK8s {
+		errs = append(errs, fmt.Errorf("--access-type: %q is not supported; use k8s or access_key", a.accessType))
+	}
+	if a.authConfig == "" {
+		errs = append(errs, errors.New("--k8s-auth-config-name must be set to the name of the gateway's Kubernetes auth config"))
+	}
+	if a.accessKey.given() {
+		errs = append(errs, errors.New("--access-key and --access-key-file are for --access-type access_key"))
+	}
+	return errs
+}
+
 func (a *auth) run(cmd *cobra.Command) error {
-	if err := a.check(); err != nil {
-		return err
-	}
-	token, err := a.readIdentity(cmd.InOrStdin())
+	p, err := a.resolve()
 	if err != nil {
 		return err
 	}
-	bundle, err := a.readCA()
+	if err := a.check(p); err != nil {
+		return err
+	}
+	person, err := a.who(cmd.InOrStdin(), p)
 	if err != nil {
 		return err
 	}
-	client, err := login.New(login.Options{
-		Protocol:   config.ProtocolGateway,
-		URL:        a.gatewayURL,
-		CABundle:   bundle,
-		AccessID:   a.accessID,
-		AuthConfig: a.authConfig,
-		Timeout:    a.timeout,
-		UserAgent:  "gatepass/" + buildVersion(),
-	})
+	s, err := person.logIn(cmd.Context(), &gatewayAt{a.gatewayURL, a.caFile, a.timeout})
 	if err != nil {
 		return err
-	}
-	defer client.Close()
-	s, err := client.Login(cmd.Context(), token)
-	if err != nil {
-		if cmd.Context().Err() != nil {
-			return errors.New("interrupted")
-		}
-		return fmt.Errorf("authentication failed: %w", err)
 	}
 	return a.print(cmd.OutOrStdout(), s)
+}
+
+// who reads the access key or service-account token.
+func (a *auth) who(stdin io.Reader, p *profile.Profile) (*who, error) {
+	if p != nil && a.identity == "" && a.identityPath == "" {
+		return fromProfile(nameOfProfile(a.profile), p)
+	}
+	w := &who{accessID: a.accessID, accessType: a.accessType, authConfig: a.authConfig}
+	var err error
+	if a.accessType == profile.AccessTypeKey {
+		w.accessKey, err = a.accessKey.read(&input{stdin: stdin})
+	} else {
+		w.identity, err = readIdentity(stdin, a.identity, a.identityPath)
+	}
+	return w, err
 }
 
 // print writes the session. The two lines of text are what scripts expect.
@@ -152,81 +211,8 @@ func (a *auth) print(w io.Writer, s session.Session) error {
 	}{s.Token, s})
 }
 
-func (a *auth) readIdentity(stdin io.Reader) (string, error) {
-	switch {
-	case a.identity != "":
-		token, err := identity.Parse(decoded(a.identity))
-		if err != nil {
-			return "", usageError{fmt.Errorf("--k8s-service-account-token %w", err)}
-		}
-		return token, nil
-	case a.identityPath == "-":
-		data, err := io.ReadAll(io.LimitReader(stdin, identity.MaxSize+1))
-		if err != nil {
-			return "", fmt.Errorf("reading the service-account token from standard input: %w", err)
-		}
-		if len(data) > identity.MaxSize {
-			return "", usageError{fmt.Errorf("standard input is larger than %d bytes, and no service-account token", identity.MaxSize)}
-		}
-		token, err := identity.Parse(decoded(string(data)))
-		if err != nil {
-			return "", fmt.Errorf("standard input %w", err)
-		}
-		return token, nil
-	case a.identityPath != "":
-		token, err := identity.Read(a.identityPath)
-		return decoded(token), err
+func setDefault(to *string, value string) {
+	if *to == "" {
+		*to = value
 	}
-	return defaultIdentity(config.DefaultIdentityFile, podIdentityFile)
-}
-
-// defaultIdentity reads the first of paths that exists.
-func defaultIdentity(paths ...string) (string, error) {
-	for _, path := range paths {
-		token, err := identity.Read(path)
-		if !errors.Is(err, fs.ErrNotExist) {
-			return token, err
-		}
-	}
-	return "", fmt.Errorf("no service-account token: neither %s exists; name one with --k8s-service-account-token-file, for example from 'kubectl create token my-sa --audience gatepass'",
-		strings.Join(paths, " nor "))
-}
-
-// decoded undoes base64, in which other clients of this API take the token; a
-// JWT itself has dots, which base64 has not.
-func decoded(token string) string {
-	token = strings.TrimSpace(token)
-	if strings.Contains(token, ".") {
-		return token
-	}
-	if plain, err := base64.StdEncoding.DecodeString(token); err == nil && strings.Count(string(plain), ".") == 2 {
-		return string(plain)
-	}
-	return token
-}
-
-func (a *auth) readCA() (string, error) {
-	if a.caFile == "" {
-		return "", nil
-	}
-	f, err := os.Open(a.caFile)
-	if err != nil {
-		return "", fmt.Errorf("--ca-file: %w", err)
-	}
-	defer func() { _ = f.Close() }() // nothing was written
-	data, err := io.ReadAll(io.LimitReader(f, maxCAFile+1))
-	if err != nil {
-		return "", fmt.Errorf("--ca-file: %w", err)
-	}
-	if len(data) > maxCAFile {
-		return "", fmt.Errorf("--ca-file: %s is larger than %d bytes", a.caFile, maxCAFile)
-	}
-	if strings.TrimSpace(string(data)) == "" {
-		// Without this, an empty file would silently mean the system's roots.
-		return "", fmt.Errorf("--ca-file: %s is empty; it must hold PEM certificates", a.caFile)
-	}
-	if _, err := trust.Roots(string(data)); err != nil {
-		return "", fmt.Errorf("--ca-file: %s %w", a.caFile, err)
-	}
-	return string(data), nil
 }

@@ -44,30 +44,78 @@ func newRootCommand() *cobra.Command {
 		Use:   "gatepass",
 		Short: "Sessions for Kubernetes pods, from the command line",
 		Long: `gatepass is the command line of Gatepass, which starts annotated Kubernetes
-pods with a session.`,
+pods with a session.
+
+Commands that ask the gateway something find it, and their session, by flags, by
+the session that an agent put into the pod (GATEPASS_TOKEN_FILE), or by a profile
+that gatepass configure wrote.
+
+Exit codes: 0 done, 1 not done, 2 a mistake on the command line.`,
 		Example: `  gatepass auth --access-id p-abcdefghij12km --access-type k8s \
     --gateway-url https://gatepass-gateway.gatepass-system.svc:8000 --k8s-auth-config-name k8s-conf
+  gatepass create-auth-method-k8s -n my-k8s-auth-method --bound-namespaces my-namespace-a --json
+  gatepass get-secret-value -n /demo/app/db-password
   gatepass completion bash > /etc/bash_completion.d/gatepass`,
 		// main prints the error, once and without the whole help.
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q; see gatepass --help", args[0])}
-			}
-			return nil
-		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          unknownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
 	})
-	root.AddCommand(
-		newAuthCommand(),
-		newInjectCommand(),
-		newVersionCommand(),
-	)
+	for _, group := range []struct {
+		id, title string
+		commands  []*cobra.Command
+	}{
+		{groupLogin, "Logging in:", []*cobra.Command{newAuthCommand(), newConfigureCommand(), newProfileGroup()}},
+		{groupItems, "Secrets:", newItemCommands()},
+		{groupMethods, "Auth methods:", append(newMethodCommands(), newMethodGroup())},
+		{groupConfigs, "Kubernetes auth configs:", newConfigCommands()},
+		{groupRoles, "Roles:", newRoleCommands()},
+		{groupSessions, "Sessions and settings:", newSessionCommands()},
+		{groupOthers, "Other commands:", []*cobra.Command{newInjectCommand(), newVersionCommand()}},
+	} {
+		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
+		for _, cmd := range group.commands {
+			cmd.GroupID = group.id
+			root.AddCommand(cmd)
+		}
+	}
+	root.SetCompletionCommandGroupID(groupOthers)
+	root.SetHelpCommandGroupID(groupOthers)
 	return root
+}
+
+// The groups that --help lists commands in.
+const (
+	groupLogin    = "login"
+	groupItems    = "items"
+	groupMethods  = "methods"
+	groupConfigs  = "configs"
+	groupRoles    = "roles"
+	groupSessions = "sessions"
+	groupOthers   = "others"
+)
+
+// newGroup makes a command that only has others.
+func newGroup(use, short, example string) *cobra.Command {
+	return &cobra.Command{
+		Use:     use,
+		Short:   short,
+		Example: example,
+		Args:    unknownCommand,
+		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+}
+
+// unknownCommand refuses arguments of a command that only has others.
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("unknown command %q; see %s --help", args[0], cmd.CommandPath())}
+	}
+	return nil
 }
 
 // noArguments refuses arguments as a mistake of usage.

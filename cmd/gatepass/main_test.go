@@ -5,11 +5,15 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/testscript"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/gatepass/gatepass/agent/gatetest"
 )
@@ -73,12 +77,139 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-func TestEveryCommandHasAnExample(t *testing.T) {
+// commands are all commands below one, and itself.
+func commands(cmd *cobra.Command) []*cobra.Command {
+	all := []*cobra.Command{cmd}
+	for _, child := range cmd.Commands() {
+		all = append(all, commands(child)...)
+	}
+	return all
+}
+
+// calls finds the commands that a text calls, and reports flags and arguments that
+// they don't have.
+func calls(t *testing.T, text string) (called []string) {
+	t.Helper()
+	// A command's name, and all up to the end of the line, a comment or a pipe.
+	calls := regexp.MustCompile(`(?:^|[\s|])gatepass ((?:[a-z0-9][a-z0-9-]* ?)+)((?:[^|>\n\\]|\\\n)*)`)
+	flags := regexp.MustCompile(`(?:^|\s)--?([a-z][a-z0-9-]*)`)
+	for _, call := range calls.FindAllStringSubmatch(text, -1) {
+		root := newRootCommand()
+		root.InitDefaultCompletionCmd()
+		cmd, rest, err := root.Find(strings.Fields(call[1]))
+		if err != nil || len(rest) > 0 {
+			t.Errorf("%q: there are arguments: %q, %v", call[0], rest, err)
+			continue
+		}
+		called = append(called, cmd.CommandPath())
+		cmd.InitDefaultHelpFlag()
+		for _, flag := range flags.FindAllStringSubmatch(call[2], -1) {
+			if cmd.Flags().Lookup(flag[1]) == nil && (len(flag[1]) > 1 || cmd.Flags().ShorthandLookup(flag[1]) == nil) {
+				t.Errorf("%q: %s has no flag %q", call[0], cmd.CommandPath(), flag[1])
+			}
+		}
+	}
+	return called
+}
+
+func TestEveryCommandHasAnExampleThatItTakes(t *testing.T) {
 	t.Parallel()
-	root := newRootCommand()
-	for _, cmd := range append(root.Commands(), root) {
-		if cmd.Example == "" || cmd.Short == "" {
-			t.Errorf("%s lacks an example or a summary", cmd.CommandPath())
+	for _, cmd := range commands(newRootCommand()) {
+		t.Run(cmd.CommandPath(), func(t *testing.T) {
+			t.Parallel()
+			if cmd.Short == "" {
+				t.Error("it lacks a summary")
+			}
+			called := calls(t, cmd.Example)
+			if len(called) == 0 {
+				t.Fatalf("it lacks an example: %q", cmd.Example)
+			}
+			for _, other := range called {
+				if !strings.HasPrefix(other, cmd.CommandPath()) {
+					t.Errorf("an example is of %s", other)
+				}
+			}
+		})
+	}
+}
+
+func TestTheDocumentationHasEveryCommandAndNoOther(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, block := range strings.Split(string(text), "```console\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		if len(calls(t, block)) == 0 {
+			t.Errorf("it calls no command: %s", block)
+		}
+	}
+	_, table, _ := strings.Cut(string(text), "## All commands")
+	table, _, _ = strings.Cut(table, "Updates leave")
+	listed := map[string]bool{}
+	for _, name := range regexp.MustCompile("`([^`]+)`").FindAllStringSubmatch(table, -1) {
+		listed["gatepass "+name[1]] = true
+	}
+	want := map[string]bool{"gatepass completion": true} // made by cobra when it runs
+	for _, cmd := range commands(newRootCommand()) {
+		if !cmd.HasSubCommands() {
+			want[cmd.CommandPath()] = true
+		}
+	}
+	if diff := cmp.Diff(want, listed); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNoCommandTakesAnUnverifiedGateway(t *testing.T) {
+	t.Parallel()
+	for _, cmd := range commands(newRootCommand()) {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if strings.Contains(f.Name, "insecure") || strings.Contains(f.Name, "verify") || f.Usage == "" {
+				t.Errorf("%s has --%s: %s", cmd.CommandPath(), f.Name, f.Usage)
+			}
+		})
+	}
+}
+
+func TestCommandsThatPrintDataHaveJSON(t *testing.T) {
+	t.Parallel()
+	for _, cmd := range commands(newRootCommand()) {
+		switch cmd.CommandPath() {
+		// They have -o, or nothing but a sentence to say.
+		case "gatepass inject", "gatepass configure", "gatepass profile delete":
+			continue
+		}
+		if !cmd.HasSubCommands() && cmd.Flags().Lookup("json") == nil {
+			t.Errorf("%s has no --json", cmd.CommandPath())
+		}
+	}
+}
+
+// Both spellings are the same command.
+func TestBothSpellingsTakeTheSameFlags(t *testing.T) {
+	t.Parallel()
+	flags := func(path string) (all []string) {
+		cmd, rest, err := newRootCommand().Find(strings.Fields(path))
+		if err != nil || len(rest) > 0 {
+			t.Errorf("%s: %q, %v", path, rest, err)
+			return nil
+		}
+		cmd.Flags().VisitAll(func(f *pflag.Flag) { all = append(all, f.Name+" "+f.Shorthand+" "+f.Value.Type()) })
+		return all
+	}
+	for older, newer := range map[string]string{
+		"create-auth-method-k8s": "auth-method create k8s",
+		"create-auth-method":     "auth-method create api-key",
+		"update-auth-method-k8s": "auth-method update k8s",
+		"update-auth-method":     "auth-method update api-key",
+		"get-auth-method":        "auth-method get",
+		"list-auth-methods":      "auth-method list",
+		"delete-auth-method":     "auth-method delete",
+	} {
+		if diff := cmp.Diff(flags(older), flags(newer)); diff != "" || len(flags(older)) == 0 {
+			t.Errorf("%s and %s: %s", older, newer, diff)
 		}
 	}
 }

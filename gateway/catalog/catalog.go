@@ -34,8 +34,9 @@ var (
 	ErrReadOnly = errors.New("declared in the gateway's configuration file; change it there")
 	// ErrInUse means that something refers to the object. (409)
 	ErrInUse = errors.New("in use")
-	// ErrUnavailable means that the store can't be reached. (503)
-	ErrUnavailable = errors.New("the store is not available; nothing was changed")
+	// ErrUnavailable means that the store can't be reached. A change that fails with
+	// it may have been made nevertheless. (503)
+	ErrUnavailable = errors.New("the store is not available; try again")
 	// ErrUnrecorded means that the audit log can't be written. (503)
 	ErrUnrecorded = errors.New("the gateway can't record requests at the moment")
 )
@@ -67,11 +68,19 @@ type Page struct {
 type Accessor interface {
 	// Methods. Names of auth methods have no leading slash.
 	CreateMethod(ctx context.Context, m Method) (CreatedMethod, error)
-	UpdateMethod(ctx context.Context, name string, m Method) error // m.Name may be a new name
+	// UpdateMethod replaces all but access id, type and key; m.Name may be a new name,
+	// and an m.PublicKey that is another replaces the key.
+	UpdateMethod(ctx context.Context, name string, m Method) error
 	Method(ctx context.Context, name string) (Method, []Association, error)
 	ListMethods(ctx context.Context, p Page) (methods []Method, next string, err error)
+	// DeleteMethod deletes the method's associations too. It fails with ErrInUse
+	// while the method has auth configs, and for the administrator's.
 	DeleteMethod(ctx context.Context, name string) error
 
+	// CreateAuthConfig and UpdateAuthConfig fail with ErrInvalid if a signing key is
+	// not the private key of the method, or if it is missing and the gateway has only
+	// the public one. An update that names another host must bring the reviewer's
+	// token.
 	CreateAuthConfig(ctx context.Context, c AuthConfig) (AuthConfig, error)
 	UpdateAuthConfig(ctx context.Context, name string, c AuthConfig) error // empty secrets keep what there is
 	AuthConfig(ctx context.Context, name string) (AuthConfig, error)
@@ -102,6 +111,7 @@ type Accessor interface {
 	// folders directly below it.
 	ListItems(ctx context.Context, path string, p Page) (items []Item, folders []string, next string, err error)
 	UpdateItem(ctx context.Context, name string, newName, description string, tags []string) error
+	// DeleteItem deletes all versions too.
 	DeleteItem(ctx context.Context, name string) error
 
 	Settings(ctx context.Context) (Settings, error)

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -43,11 +44,28 @@ func (c *Catalog) SetFile(cfg *config.Config) {
 			ID: declaredPrefix + k.Name, AccessID: k.AccessID, Host: k.Host, CACert: k.CABundle, Reviewer: Reviewer(k.Reviewer.Type),
 		}}
 	}
+	for i := range cfg.Roles {
+		d.declareRole(&cfg.Roles[i])
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.draft.file = d
 	c.publish(onLogins | onPolicy)
 	c.warnHidden()
+}
+
+func (d *declared) declareRole(r *config.Role) {
+	made := &role{name: r.Name, declared: true}
+	made.ID, made.Description = declaredPrefix+r.Name, r.Description
+	for _, rule := range r.Rules {
+		made.Rules = append(made.Rules, ruleRecord{rule.Type, rule.Path, rule.Capabilities})
+	}
+	d.roles[r.Name] = made
+	for i, given := range r.Associations {
+		a := &association{id: fmt.Sprintf("%s%s/%d", declaredPrefix, r.Name, i), declared: true}
+		a.Role, a.AccessID, a.SubClaims, a.CaseSensitive = made.ID, given.AccessID, given.SubClaims, given.CaseSensitive
+		d.associations[a.id] = a
+	}
 }
 
 func declaredMethod(m *config.AuthMethod) *method {

@@ -281,6 +281,10 @@ authMethods:
 - {name: file, accessID: p-bbbbbbbbbb12km, kubernetes: {}}
 kubernetesAuthConfigs:
 - {name: own, accessID: p-abcdefghij12km, reviewer: {type: gateway}}
+roles:
+- name: declared
+  rules: [{type: item-rule, path: "/{{namespace}}/*", capabilities: [create]}]
+  associations: [{authMethod: both, subClaims: {namespace: "x,y"}}]
 `))
 	r.must(err)
 	r.SetFile(cfg)
@@ -300,6 +304,9 @@ kubernetesAuthConfigs:
 		t.Errorf("%+v, %v", c, err)
 	}
 	for name, err := range map[string]error{
+		"changing a role":         r.admin.SetRule(ctx, "declared", rule(access.ItemRule, "/a", access.Read)),
+		"deleting a role":         r.admin.DeleteRole(ctx, "declared"),
+		"ending an association":   r.admin.DeleteAssociation(ctx, "declared:declared/0"),
 		"changing an auth method": r.admin.UpdateMethod(ctx, "file", Method{}),
 		"deleting an auth method": r.admin.DeleteMethod(ctx, "both"),
 		"changing an auth config": r.admin.UpdateAuthConfig(ctx, "own", AuthConfig{Reviewer: ReviewerGateway}),
@@ -311,6 +318,18 @@ kubernetesAuthConfigs:
 	}
 	if _, err := r.admin.CreateMethod(ctx, Method{Name: "file", Type: TypeK8s}); !errors.Is(err, ErrExists) {
 		t.Errorf("a name of the file: %v", err)
+	}
+	in := func(namespace string) Accessor {
+		return r.As(Caller{AccessID: "p-abcdefghij12km", SubClaims: map[string][]string{"namespace": {namespace}}})
+	}
+	if err := in("x").CreateItem(ctx, Item{Name: "x/a"}, nil); err != nil {
+		t.Errorf("a role of the file: %v", err)
+	}
+	if err := in("z").CreateItem(ctx, Item{Name: "z/a"}, nil); !errors.Is(err, ErrDenied) {
+		t.Errorf("a role of the file under other sub-claims: %v", err)
+	}
+	if role, err := r.admin.Role(ctx, "declared"); err != nil || !role.FromFile || len(role.Associations) != 1 || role.Associations[0].Method != "both" {
+		t.Errorf("%+v, %v", role, err)
 	}
 	// What the file declares can be given roles, and more auth configs.
 	r.must(r.admin.CreateRole(ctx, Role{Name: "r", Rules: []access.Rule{rule(access.ItemRule, "/*", access.List)}}))

@@ -1,5 +1,5 @@
 // Package config reads the gateway's declarative configuration: the auth
-// methods and Kubernetes auth configs of a GatewayConfig file.
+// methods, Kubernetes auth configs and roles of a GatewayConfig file.
 //
 // Reading is strict and complete. An unknown or repeated field is a mistake,
 // and all mistakes are reported at once, each with the path of its field.
@@ -8,6 +8,8 @@ package config
 import (
 	"net/netip"
 	"time"
+
+	"github.com/gatepass/gatepass/gateway/access"
 )
 
 // The identity of the file format.
@@ -37,6 +39,26 @@ type Config struct {
 	// KubernetesAuthConfigs have distinct names; the access id of each is one
 	// of AuthMethods'.
 	KubernetesAuthConfigs []KubernetesAuthConfig
+	// Roles have distinct names.
+	Roles []Role
+}
+
+// Role is a list of rules, and to whom it is given.
+type Role struct {
+	Name        string
+	Description string
+	// Rules have distinct pairs of type and path.
+	Rules        []access.Rule
+	Associations []Association
+}
+
+// Association gives a role to those of an auth method of the file who have the
+// sub-claims.
+type Association struct {
+	// AccessID is the auth method's.
+	AccessID      string
+	SubClaims     map[string]string
+	CaseSensitive bool
 }
 
 // AuthMethod says who may log in and what session they get.

@@ -25,6 +25,7 @@ type (
 		Issuer                string            `json:"issuer"`
 		AuthMethods           []methodEntry     `json:"authMethods"`
 		KubernetesAuthConfigs []authConfigEntry `json:"kubernetesAuthConfigs"`
+		Roles                 []roleEntry       `json:"roles"`
 	}
 	methodEntry struct {
 		Name           string      `json:"name"`
@@ -49,6 +50,22 @@ type (
 		CAFile   string         `json:"caFile"`
 		CABundle string         `json:"caBundle"`
 		Reviewer *reviewerEntry `json:"reviewer"`
+	}
+	roleEntry struct {
+		Name         string             `json:"name"`
+		Description  string             `json:"description"`
+		Rules        []ruleEntry        `json:"rules"`
+		Associations []associationEntry `json:"associations"`
+	}
+	ruleEntry struct {
+		Type         string   `json:"type"`
+		Path         string   `json:"path"`
+		Capabilities []string `json:"capabilities"`
+	}
+	associationEntry struct {
+		AuthMethod    string            `json:"authMethod"`
+		SubClaims     map[string]string `json:"subClaims"`
+		CaseSensitive *bool             `json:"caseSensitive"`
 	}
 	reviewerEntry struct {
 		Type      string `json:"type"`

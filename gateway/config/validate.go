@@ -50,7 +50,7 @@ func (f *file) validate() (*Config, field.ErrorList) {
 		}
 		cfg.KubernetesAuthConfigs = append(cfg.KubernetesAuthConfigs, authConfig)
 	}
-	return cfg, errs
+	return cfg, append(errs, f.validateRoles(cfg)...)
 }
 
 func (e *methodEntry) validate(path *field.Path) (AuthMethod, field.ErrorList) {

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	v2 "github.com/gatepass/gatepass/gateway/v2"
+)
+
+// The types here are flags that know whether they were given, so that an update
+// leaves what was not as it is.
+
+// boolFlag is a v2.Bool.
+type boolFlag struct{ to *v2.Bool }
+
+func (b boolFlag) Set(text string) error {
+	on, err := strconv.ParseBool(text)
+	if err != nil {
+		return errors.New("use true or false")
+	}
+	*b.to = v2.BoolOf(on)
+	return nil
+}
+
+func (b boolFlag) String() string {
+	if b.to == nil || b.to.IsZero() {
+		return ""
+	}
+	return strconv.FormatBool(b.to.Or(false))
+}
+
+func (b boolFlag) Type() string { return "bool" }
+
+// addBool defines a flag that may be given without a value.
+func addBool(f *pflag.FlagSet, to *v2.Bool, name, usage string) {
+	f.VarPF(boolFlag{to}, name, "", usage).NoOptDefVal = "true"
+}
+
+// intFlag is a v2.Int.
+type intFlag struct{ to *v2.Int }
+
+func (i intFlag) Set(text string) error {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return errors.New("use a whole number")
+	}
+	*i.to = v2.IntOf(n)
+	return nil
+}
+
+func (i intFlag) String() string {
+	if i.to == nil || i.to.IsZero() {
+		return ""
+	}
+	return strconv.FormatInt(i.to.Or(0), 10)
+}
+
+func (i intFlag) Type() string { return "int" }
+
+// optionalText is text of which "" is a value, too.
+type optionalText struct{ to **string }
+
+func (o optionalText) Set(text string) error {
+	*o.to = &text
+	return nil
+}
+
+func (o optionalText) String() string {
+	if o.to == nil || *o.to == nil {
+		return ""
+	}
+	return **o.to
+}
+
+func (o optionalText) Type() string { return "string" }
+
+// subClaimsFlag is CLAIM=PATTERN, each claim once. Commas are part of the
+// pattern, where they mean "or".
+type subClaimsFlag struct{ to *map[string]string }
+
+func (s subClaimsFlag) Set(text string) error {
+	claim, pattern, ok := strings.Cut(text, "=")
+	if !ok || claim == "" || pattern == "" {
+		return errors.New("use CLAIM=PATTERN, for example namespace=my-namespace-a")
+	}
+	if _, twice := (*s.to)[claim]; twice {
+		return fmt.Errorf("%s is given twice; put its patterns into one, with commas between them", claim)
+	}
+	if *s.to == nil {
+		*s.to = map[string]string{}
+	}
+	(*s.to)[claim] = pattern
+	return nil
+}
+
+func (s subClaimsFlag) String() string {
+	if s.to == nil {
+		return ""
+	}
+	return joinClaims(*s.to)
+}
+
+func (s subClaimsFlag) Type() string { return "CLAIM=PATTERN" }
+
+// addList defines a flag that may be repeated, or have commas between its values.
+func addList(f *pflag.FlagSet, to *v2.Strings, name, usage string) {
+	f.StringSliceVar((*[]string)(to), name, nil, usage+" (repeatable)")
+}
+
+func joinClaims[V string | []string](claims map[string]V) string {
+	parts := make([]string, 0, len(claims))
+	for name, value := range claims {
+		switch v := any(value).(type) {
+		case string:
+			parts = append(parts, name+"="+v)
+		case []string:
+			parts = append(parts, name+"="+strings.Join(v, ","))
+		}
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, " ")
+}
