@@ -95,8 +95,8 @@ func TestTheEndOfAPod(t *testing.T) {
 		silent    string
 	}{
 		{"is not delayed by its agent", "plain", func(*corev1.Pod) {}, []string{"agent stops"}, "revoked"},
-		{"is not delayed by a revocation that the gateway does not know", "revoking", bed.Annotate("revoke-on-exit", "true"),
-			[]string{"agent stops", "a session could not be revoked; it ends by itself"}, "session revoked"},
+		{"is not delayed by a revocation", "revoking", bed.Annotate("revoke-on-exit", "true"),
+			[]string{"agent stops", "session revoked"}, "could not be revoked"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
