@@ -147,7 +147,7 @@ func readAccessKey(in *input, flag, path string) (string, error) {
 	t := text{name: flag, nameOfFile: flag, file: path}
 	key, err := t.read(in)
 	if err == nil && strings.ContainsAny(key, " \t\r\n") {
-		return "", fmt.Errorf("--%s: it holds more than one access key and nothing else", flag)
+		return "", fmt.Errorf("--%s: it must hold one access key and nothing else", flag)
 	}
 	return key, err
 }
