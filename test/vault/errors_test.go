@@ -69,7 +69,7 @@ func TestErrors(t *testing.T) {
 		{"a wrapped answer", "kubernetes", credentials{"role": "web", "jwt": jwt}, []string{"X-Vault-Wrap-TTL", "60"}, 400,
 			[]any{"response wrapping is not supported by this gateway; leave X-Vault-Wrap-TTL out"}, ""},
 		{"an API server that does not answer", "nowhere", credentials{"role": "nowhere", "jwt": jwt}, nil, 503,
-			[]any{"failed to validate token: the gateway can't reach the Kubernetes API server"}, "api-server-unreachable"},
+			[]any{"failed to validate token: the gateway can't reach the Kubernetes API server, or gets no answer from it"}, "api-server-unreachable"},
 		{"a body that is no object", "kubernetes", []string{"x"}, nil, 400, []any{"failed to parse JSON input: it is not a JSON object"}, "bad-request"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
