@@ -126,7 +126,9 @@ func (s *server) open(tb testing.TB, o etcd.Options) *etcd.Store {
 		o.Prefix = newPrefix()
 	}
 	o.DialTimeout = 20 * time.Second // tests run side by side
-	o.Logger = slog.New(slog.NewTextHandler(tb.Output(), nil))
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.NewTextHandler(tb.Output(), nil))
+	}
 	st, err := etcd.Open(context.Background(), o)
 	if err != nil {
 		tb.Fatal(err)

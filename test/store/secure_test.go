@@ -18,6 +18,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/store/storetest"
 	"github.com/gatepass/gatepass/test/await"
 	"github.com/gatepass/gatepass/test/pki"
+	"github.com/gatepass/gatepass/test/process"
 )
 
 const (
@@ -75,24 +76,38 @@ func (s *secure) issue(t *testing.T) {
 	}
 }
 
-// enableAuth gives the user gatepass the tests' prefixes and nothing else.
-func (s *secure) enableAuth(t *testing.T) {
+// administrator is etcd's own client; a user is possible once there are users.
+func (s *secure) administrator(t *testing.T, user, password string) *clientv3.Client {
 	t.Helper()
 	pair := must(tls.LoadX509KeyPair(s.options.TLS.CertFile, s.options.TLS.KeyFile))(t)
 	c := must(clientv3.New(clientv3.Config{
-		Endpoints: []string{s.endpoint()}, Logger: zap.NewNop(),
+		Endpoints: []string{s.endpoint()}, Logger: zap.NewNop(), Username: user, Password: password, DialTimeout: await.Patience,
 		TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.ca.Pool(), Certificates: []tls.Certificate{pair}},
 	}))(t)
-	defer c.Close()
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// enableAuth gives the user gatepass the tests' prefixes and nothing else.
+func (s *secure) enableAuth(t *testing.T) {
+	t.Helper()
+	c := s.administrator(t, "", "")
 	ctx, cancel := context.WithTimeout(t.Context(), await.Patience)
 	defer cancel()
 	must(c.UserAdd(ctx, "root", rootPassword))(t)
 	must(c.UserGrantRole(ctx, "root", "root"))(t)
 	must(c.RoleAdd(ctx, "gatepass"))(t)
-	must(c.RoleGrantPermission(ctx, "gatepass", "/test-", clientv3.GetPrefixRangeEnd("/test-"), clientv3.PermissionType(clientv3.PermReadWrite)))(t)
+	grant(t, c)
 	must(c.UserAdd(ctx, "gatepass", userPassword))(t)
 	must(c.UserGrantRole(ctx, "gatepass", "gatepass"))(t)
 	must(c.AuthEnable(ctx))(t)
+}
+
+const testPrefix = "/test-"
+
+func grant(t *testing.T, c *clientv3.Client) {
+	t.Helper()
+	must(c.RoleGrantPermission(t.Context(), "gatepass", testPrefix, clientv3.GetPrefixRangeEnd(testPrefix), clientv3.PermissionType(clientv3.PermReadWrite)))(t)
 }
 
 func TestContractOverTLSAsAUser(t *testing.T) {
@@ -179,4 +194,24 @@ func TestCertificatesAreReplaced(t *testing.T) {
 		_, err := st.Commit(t.Context(), store.Put("a", []byte("3")))
 		return err == nil
 	})
+}
+
+// A watch that etcd refuses begins when it does not any more, and misses nothing.
+func TestWatchIsTakenUpAgain(t *testing.T) {
+	t.Parallel()
+	s := startSecure(t)
+	logs := &process.Logs{}
+	o := s.options
+	o.Logger = slog.New(slog.NewTextHandler(logs, nil))
+	st := s.open(t, o)
+	start := must(st.Commit(t.Context(), store.Create("a", []byte("1"))))(t)
+	must(st.Commit(t.Context(), store.Put("a", []byte("2"))))(t)
+	root := s.administrator(t, "root", rootPassword)
+	must(root.RoleRevokePermission(t.Context(), "gatepass", testPrefix, clientv3.GetPrefixRangeEnd(testPrefix)))(t)
+	events := follow(t, st, start)
+	await.Until(t, "the watch is refused", func() bool { return strings.Contains(logs.String(), "grant the user") }, logs.String)
+	grant(t, root)
+	if got := next(t, events); got != "2" {
+		t.Errorf("the watcher got %q", got)
+	}
 }

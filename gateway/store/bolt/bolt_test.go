@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 	"go.uber.org/goleak"
 
 	"github.com/gatepass/gatepass/gateway/store"
@@ -222,4 +223,34 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+// bbolt refuses to grow a file as a full disk would.
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	s := mustOpen(t, t.TempDir())
+	first := commit(t, s, store.Create("a", []byte("1")))
+	s.db.MaxSize = 1
+	value := bytes.Repeat([]byte("x"), store.MaxValue)
+	var group sync.WaitGroup
+	for i := range 4 { // one batch or several
+		group.Go(func() {
+			_, err := s.Commit(t.Context(), store.Put("a", []byte("2")), store.Put(fmt.Sprintf("%d/a", i), value), store.Put(fmt.Sprintf("%d/b", i), value))
+			if !errors.Is(err, store.ErrUnavailable) || !errors.Is(err, berrors.ErrMaxSizeReached) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+	group.Wait()
+	if item, err := s.Get(t.Context(), "a"); err != nil || item.Revision != first {
+		t.Errorf("half of a commit was done: %+v, %v", item, err)
+	}
+	s.db.MaxSize = 0
+	next := commit(t, s, store.Update("a", []byte("3"), first))
+	for e, err := range s.Watch(t.Context(), "", first) {
+		if err != nil || e.Revision != next || string(e.Changes[0].Value) != "3" {
+			t.Errorf("%+v, %v", e, err)
+		}
+		break
+	}
 }

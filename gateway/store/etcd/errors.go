@@ -58,22 +58,25 @@ func errClosed() error { return fmt.Errorf("%w: it is closed", store.ErrUnavaila
 func unavailable(user, prefix string, err error) error {
 	hint := ""
 	switch {
-	case errors.Is(err, rpctypes.ErrPermissionDenied):
+	case is(err, rpctypes.ErrPermissionDenied):
 		hint = fmt.Sprintf("; grant the user %q the right readwrite on the prefix %s", user, prefix)
 		if user == "" {
 			hint = "; etcd takes the common name of the client certificate for the user: grant that the right readwrite on the prefix " + prefix + ", or give a user and a password"
 		}
-	case errors.Is(err, rpctypes.ErrAuthFailed):
+	case is(err, rpctypes.ErrAuthFailed):
 		hint = fmt.Sprintf("; the password of user %q is another", user)
-	case errors.Is(err, rpctypes.ErrUserEmpty):
+	case is(err, rpctypes.ErrUserEmpty):
 		hint = "; this etcd wants a user name and a password"
-	case errors.Is(err, rpctypes.ErrNoSpace):
+	case is(err, rpctypes.ErrNoSpace):
 		hint = "; compact and defragment etcd, or raise its --quota-backend-bytes, then disarm the alarm"
 	case refused(err):
 		hint = "; etcd seems not to accept the client certificate, or wants one"
 	}
 	return fmt.Errorf("%w: etcd: %w%s", store.ErrUnavailable, plain(err), hint)
 }
+
+// is compares texts: of a watch, etcd's client returns nothing else.
+func is(err, etcd error) bool { return strings.Contains(err.Error(), etcd.Error()) }
 
 // refused reports whether a server may have ended the connection because of the
 // client certificate. In TLS 1.3 it does so after the client's handshake, and
