@@ -43,8 +43,8 @@ e2e: ## Run the tests on a real node with real pods. Linux, as root.
 	cd test && go run ./servers/build -node
 	cd test && go run ./tally -summary $(CACHE)/e2e.summary . -- -tags=e2e $(RACE) -count=1 -parallel=6 -timeout=30m -run='$(RUN)' ./machine ./e2e/...
 
-sdk: servers ## Point the V2 API's public SDK at the gateway. Needs Node.js.
-	cd test && go test -tags=sdk -count=1 -timeout=10m ./gateway/sdk
+sdk: servers ## Point the V2 API's public SDK at the gateway. Needs Node.js and npm.
+	cd test && go run ./tally -summary $(CACHE)/sdk.summary . -- -tags=sdk -count=1 -timeout=10m -run='$(RUN)' ./gateway/sdk
 
 demo: servers ## Show the whole path from an annotated pod to its session.
 	cd test && go run ./demo
