@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -48,6 +50,63 @@ func FuzzDecode(f *testing.F) {
 			}
 		}
 		checkValue(t, written.Data)
+	})
+}
+
+// FuzzRequests sends any request, as the administrator of a catalog: every answer is
+// one that Vault's clients can read, and none is an internal error.
+func FuzzRequests(f *testing.F) {
+	r := newRig(f)
+	r.withCatalog(f)
+	r.grant()
+	for _, seed := range [][3]string{
+		{"PUT", "auth/kubernetes/login", `{"role":"web","jwt":"a.b.c"}`},
+		{"GET", "auth/token/lookup-self", ""},
+		{"PUT", "auth/token/renew-self", `{"increment":"1h"}`},
+		{"PUT", "auth/token/revoke-self", ""},
+		{"PUT", "secret/data/apps/web", `{"data":{"value":"x"},"options":{"cas":0}}`},
+		{"GET", "secret/data/apps/web?version=1", ""},
+		{"GET", "secret/metadata/apps?list=true", ""},
+		{"LIST", "secret/metadata/", ""},
+		{"DELETE", "secret/metadata/apps/web", ""},
+		{"POST", "secret/destroy/apps/web", `{"versions":[1]}`},
+		{"PUT", "auth/kubernetes/config", `{"kubernetes_host":"https://h","token_reviewer_jwt":"x","disable_iss_validation":"false"}`},
+		{"GET", "auth/kubernetes/config", ""},
+		{"PUT", "auth/kubernetes/role/web", `{"bound_service_account_names":"web","bound_service_account_namespaces":["*"],"token_policies":["p"],"ttl":"15m"}`},
+		{"GET", "auth/a/b/role/c/d", ""},
+		{"LIST", "auth/kubernetes/role", ""},
+		{"DELETE", "auth/kubernetes/role/web", ""},
+		{"GET", "sys/internal/ui/mounts/secret/a", ""},
+		{"HEAD", "sys/health?standbyok=true&sealedcode=abc", ""},
+	} {
+		f.Add(seed[0], seed[1], []byte(seed[2]))
+	}
+	f.Fuzz(func(t *testing.T, method, path string, body []byte) {
+		target, err := url.Parse("https://gateway.example" + Prefix + path)
+		if err != nil || !strings.HasPrefix(target.Path, Prefix) {
+			return // what net/http would not let through to the handler
+		}
+		request, err := http.NewRequestWithContext(t.Context(), method, target.String(), bytes.NewReader(body))
+		if err != nil {
+			return
+		}
+		request.Header.Set("X-Vault-Token", aToken)
+		recorder := httptest.NewRecorder()
+		r.ServeHTTP(recorder, request)
+		text := recorder.Body.Bytes()
+		switch {
+		case recorder.Code == http.StatusNoContent:
+			if len(text) > 0 {
+				t.Errorf("%s %q: 204 with %q", method, path, text)
+			}
+		case recorder.Code == http.StatusInternalServerError || recorder.Code >= 300 && recorder.Code < 400,
+			recorder.Header().Get("Content-Type") != "application/json", !jsontext.Value(text).IsValid():
+			t.Errorf("%s %q: %d %q", method, path, recorder.Code, text)
+		}
+		if r.given != len(r.taken) {
+			t.Fatalf("%s %q: %d of %d turns were given back", method, path, r.given, len(r.taken))
+		}
+		r.given, r.taken = 0, nil
 	})
 }
 
