@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/gateway/catalog"
+	"github.com/gatepass/gatepass/gateway/handover"
 	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/store"
 )
@@ -17,11 +18,11 @@ import (
 const bootstrapInterval = 2 * time.Second
 
 // bootstrap makes the administrator, once the store has been read.
-func (f *flags) bootstrap(ctx context.Context, log *slog.Logger, objects *catalog.Catalog) error {
+func bootstrap(ctx context.Context, log *slog.Logger, objects *catalog.Catalog, at place) error {
 	for {
 		err := objects.Ready()
 		if err == nil {
-			if err = f.bootstrapOnce(ctx, objects); err == nil {
+			if err = bootstrapOnce(ctx, log, objects, at); err == nil {
 				return nil
 			}
 			log.Error("the administrator can't be made; it is tried again", "error", err)
@@ -38,37 +39,61 @@ func (f *flags) bootstrap(ctx context.Context, log *slog.Logger, objects *catalo
 	}
 }
 
-// bootstrapOnce writes the credentials to a file before they are good for anything,
-// so that they can't get lost, or prints them afterwards.
-func (f *flags) bootstrapOnce(ctx context.Context, objects *catalog.Catalog) error {
-	var deliver func(catalog.Credentials) error
-	written := false
-	if f.adminFile != "" {
-		deliver = func(c catalog.Credentials) error {
-			err := writeCredentials(f.adminFile, c)
-			written = err == nil
-			return err
-		}
-	}
-	made, err := objects.Bootstrap(ctx, deliver)
-	switch {
-	case made == nil && written && !errors.Is(err, store.ErrUnavailable) && ctx.Err() == nil:
-		// They are worthless: another gateway was faster.
-		return errors.Join(err, os.Remove(f.adminFile))
-	case err != nil || made == nil || f.adminFile != "":
-		return err
-	}
-	return tellAdministrator(os.Stdout, *made)
+// place is where the administrator's credentials are kept before they are good for
+// anything. Package handover has two.
+type place interface {
+	fmt.Stringer
+	// Keep returns what is kept: fresh ones, or what is there already.
+	Keep(ctx context.Context, fresh catalog.Credentials) (catalog.Credentials, error)
+	// Withdraw is called when what is kept is worthless.
+	Withdraw() error
 }
 
-// writeCredentials makes a file of mode 0600. It replaces none.
-func writeCredentials(name string, c catalog.Credentials) error {
-	out, err := os.OpenFile(name, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600) //nolint:gosec // the administrator names the file
-	if err != nil {
-		return fmt.Errorf("--admin-credentials-file: %w", err)
+// adminPlace is where the flags say; nil is standard output.
+func (f *flags) adminPlace() (place, error) {
+	switch {
+	case f.adminFile != "":
+		return handover.NewFile(f.adminFile), nil
+	case f.adminSecret == "" || !f.bootstraps:
+		return nil, nil //nolint:nilnil // see above
 	}
-	if err := errors.Join(tellAdministrator(out, c), out.Sync(), out.Close()); err != nil {
-		return errors.Join(fmt.Errorf("--admin-credentials-file: %w", err), os.Remove(name))
+	cluster, err := f.cluster()
+	if err != nil {
+		return nil, fmt.Errorf("--admin-credentials-secret: %w", err)
+	}
+	secret, err := handover.NewSecret(handover.SecretOptions{Config: cluster, Name: f.adminSecret})
+	if err != nil {
+		return nil, fmt.Errorf("--admin-credentials-secret: %w", err)
+	}
+	return secret, nil
+}
+
+// bootstrapOnce has the credentials kept before they are good for anything, or
+// prints them afterwards.
+func bootstrapOnce(ctx context.Context, log *slog.Logger, objects *catalog.Catalog, at place) error {
+	if at == nil {
+		made, err := objects.Bootstrap(ctx, nil)
+		if err != nil || made == nil {
+			return err
+		}
+		return handover.Write(os.Stdout, *made)
+	}
+	kept := false
+	made, err := objects.Bootstrap(ctx, func(ctx context.Context, fresh catalog.Credentials) (catalog.Credentials, error) {
+		credentials, err := at.Keep(ctx, fresh)
+		kept = err == nil
+		return credentials, err
+	})
+	switch {
+	case err != nil:
+		// What is kept is taken up by the next try: it may be in the store.
+		return err
+	case made != nil:
+		log.Info("the administrator was made", "access_id", made.AccessID, "credentials", at.String())
+	case kept:
+		if err := at.Withdraw(); err != nil {
+			log.Warn("another gateway made the administrator", "error", err)
+		}
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	agentconfig "github.com/gatepass/gatepass/agent/config"
 	"github.com/gatepass/gatepass/gateway/config"
+	"github.com/gatepass/gatepass/gateway/handover"
 )
 
 // flags are those of serve, as they were given.
@@ -26,6 +27,7 @@ type flags struct {
 	kubeconfig    string
 	keysSecret    string
 	adminFile     string
+	adminSecret   string
 	bootstraps    bool
 
 	tlsCert, tlsKey string
@@ -52,7 +54,9 @@ configuration file. That and the certificate are followed when they change. A
 configuration that is broken changes nothing: the last good one stays in use.
 
 When it starts on an empty store, it makes the administrator's access id and access
-key, and tells them once, on standard output or in --admin-credentials-file.`,
+key, and tells them once: on standard output, in --admin-credentials-file, or in
+--admin-credentials-secret. These two may hold credentials already, of a start that
+did not come to its end: they become the administrator's then.`,
 		Example: `  # one gateway, managed through its API
   gatepass-gateway serve --data-dir /var/lib/gatepass --listen :8000 \
     --issuer https://gatepass.example.com:8000 \
@@ -78,7 +82,8 @@ key, and tells them once, on standard output or in --admin-credentials-file.`,
 	f.add(p)
 	p.StringVar(&f.config, "config", "", "file with declared auth methods (GatewayConfig)")
 	p.StringVar(&f.issuer, "issuer", "", "without --config: the gateway's address as its clients know it, the issuer of sessions; made of --listen, and kept, if not given")
-	p.StringVar(&f.adminFile, "admin-credentials-file", "", "new file that gets the administrator's first credentials; standard output if not given")
+	p.StringVar(&f.adminFile, "admin-credentials-file", "", "file, made with mode 0600, that gets the administrator's first credentials; standard output if neither it nor a Secret is given")
+	p.StringVar(&f.adminSecret, "admin-credentials-secret", "", "NAMESPACE/NAME of an empty Secret that gets them instead, as "+handover.AccessIDKey+" and "+handover.AccessKeyKey)
 	p.BoolVar(&f.bootstraps, "bootstrap-admin", true, "make an administrator in a store that never had one")
 	p.StringVar(&f.listen, "listen", ":8000", "host:port to serve the API on")
 	p.StringVar(&f.tlsCert, "tls-cert", "", "file with the serving certificate")
@@ -117,6 +122,9 @@ func (f *flags) validate() error {
 	}
 	if _, err := agentconfig.ParseLogLevel(f.logLevel); err != nil {
 		errs = append(errs, fmt.Errorf("--log-level: %w", err))
+	}
+	if f.adminFile != "" && f.adminSecret != "" {
+		errs = append(errs, errors.New("--admin-credentials-file and --admin-credentials-secret exclude each other"))
 	}
 	if f.shutdownDelay < 0 {
 		errs = append(errs, errors.New("--shutdown-delay must not be negative"))

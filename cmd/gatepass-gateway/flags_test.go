@@ -14,6 +14,7 @@ func TestServeFlags(t *testing.T) {
 		{"an etcd without keys", "--etcd-endpoints=https://e:2379 --tls-cert=x --tls-key=y", "--seal-key-file must be given"},
 		{"a certificate for etcd, and none", "--data-dir=d --etcd-ca-file=x --tls-cert=x --tls-key=y", "--etcd-endpoints must be given"},
 		{"a user without a password", "--etcd-endpoints=https://e:2379 --seal-key-file=s --etcd-username=u --tls-cert=x --tls-key=y", "--etcd-password-file"},
+		{"two places for the administrator's credentials", "--data-dir=d --tls-cert=x --tls-key=y --admin-credentials-file=f --admin-credentials-secret=n/s", "exclude each other"},
 		{"two issuers", "--config=c --issuer=https://g --data-dir=d --tls-cert=x --tls-key=y", "--issuer is for a gateway without --config"},
 		{"an issuer without TLS", "--issuer=http://g --data-dir=d --tls-cert=x --tls-key=y", "--issuer must begin with https://"},
 		{"no certificate is given", "--config=c --data-dir=d", "no serving certificate is given"},

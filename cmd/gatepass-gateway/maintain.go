@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/catalog"
+	"github.com/gatepass/gatepass/gateway/handover"
 	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/store"
 )
@@ -240,16 +241,10 @@ with it end.` + offline,
 			if err != nil {
 				return err
 			}
-			return tellAdministrator(cmd.OutOrStdout(), made)
+			return handover.Write(cmd.OutOrStdout(), made)
 		},
 	}
 	s.add(cmd.Flags())
 	cmd.Flags().StringVar(&records, "audit-log", "", "file that gets the line for the audit log; standard error if not given")
 	return cmd
-}
-
-// tellAdministrator writes the credentials for a person, and for scripts a line each.
-func tellAdministrator(out io.Writer, c catalog.Credentials) error {
-	_, err := fmt.Fprintf(out, "The administrator's credentials, told only once:\nAccess ID: %s\nAccess Key: %s\n", c.AccessID, c.AccessKey)
-	return err
 }

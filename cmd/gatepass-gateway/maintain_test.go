@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/catalog"
+	"github.com/gatepass/gatepass/gateway/handover"
 	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/store"
 )
@@ -133,30 +134,32 @@ func TestBootstrap(t *testing.T) {
 	c, opened, sealer, stop := objects(t, s)
 	defer stop()
 	ctx := t.Context()
-	f := flags{storage: s, adminFile: filepath.Join(t.TempDir(), "missing", "credentials")}
-	if err := f.bootstrapOnce(ctx, c); err == nil {
+	log := slog.New(slog.DiscardHandler)
+	missing := handover.NewFile(filepath.Join(t.TempDir(), "missing", "credentials"))
+	if err := bootstrapOnce(ctx, log, c, missing); err == nil {
 		t.Error("credentials were lost")
 	}
-	f.adminFile = filepath.Join(t.TempDir(), "credentials")
-	if err := f.bootstrap(ctx, slog.New(slog.DiscardHandler), c); err != nil {
+	name := filepath.Join(t.TempDir(), "credentials")
+	f := flags{storage: s, adminFile: name, bootstraps: true}
+	at, err := f.adminPlace()
+	if err != nil {
 		t.Fatal(err)
 	}
-	content, err := os.ReadFile(f.adminFile)
+	if err := bootstrap(ctx, log, c, at); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(name)
 	found := credentials.FindStringSubmatch(string(content))
 	if err != nil || found == nil {
 		t.Fatalf("%q, %v", content, err)
 	}
-	if info, err := os.Stat(f.adminFile); err != nil || info.Mode() != 0o600 {
-		t.Errorf("%v, %v", info.Mode(), err)
-	}
 	if _, err := c.Login(ctx, found[1], found[2]); err != nil {
 		t.Error(err)
 	}
-	if err := f.bootstrapOnce(ctx, c); err != nil {
+	if err := bootstrapOnce(ctx, log, c, at); err != nil {
 		t.Errorf("the second start: %v", err)
 	}
 
-	log := slog.New(slog.DiscardHandler)
 	for range 2 {
 		if err := resealOnce(ctx, log, opened, sealer, sealer.Current()); err != nil {
 			t.Error(err)

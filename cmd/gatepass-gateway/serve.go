@@ -48,6 +48,10 @@ func serve(ctx context.Context, f *flags) (err error) {
 	if err != nil {
 		return err
 	}
+	administrator, err := f.adminPlace()
+	if err != nil {
+		return err
+	}
 	measures, err := gateway.NewMeasures(certificates.NotAfter)
 	if err != nil {
 		return err
@@ -66,7 +70,7 @@ func serve(ctx context.Context, f *flags) (err error) {
 	if err != nil {
 		return err
 	}
-	return f.run(ctx, server, background{log, measures, records, sealer, objects, states, certificates})
+	return f.run(ctx, server, background{log, measures, records, sealer, objects, states, certificates, administrator})
 }
 
 // background is what runs beside the server.
@@ -78,6 +82,8 @@ type background struct {
 	objects      *catalog.Catalog
 	states       *state.Store
 	certificates certificateSource
+	// administrator is where the first credentials are kept; nil is standard output.
+	administrator place
 }
 
 // run runs everything until ctx is done.
@@ -98,7 +104,7 @@ func (f *flags) run(ctx context.Context, server *gateway.Server, b background) e
 	group.Go(func() error { return b.states.Follow(beside) })
 	group.Go(func() error { return reseal(beside, b.log, b.records, b.sealer) })
 	if f.bootstraps {
-		group.Go(func() error { return f.bootstrap(beside, b.log, b.objects) })
+		group.Go(func() error { return bootstrap(beside, b.log, b.objects, b.administrator) })
 	}
 	group.Go(func() error {
 		defer stop()

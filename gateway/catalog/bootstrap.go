@@ -2,8 +2,11 @@ package catalog
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/gatepass/gatepass/gateway/audit"
@@ -16,74 +19,107 @@ type Credentials struct {
 	AccessKey string
 }
 
+// check refuses credentials that were not made here: a key is hashed once and
+// without salt, which is safe only for one that nobody can guess.
+func (c Credentials) check() error {
+	if !generatedID.MatchString(c.AccessID) {
+		return errors.New("the access id is not one that a gateway made")
+	}
+	if key, err := base64.RawURLEncoding.Strict().DecodeString(c.AccessKey); err != nil || len(key) != accessKeySize {
+		return errors.New("the access key is not one that a gateway made")
+	}
+	return nil
+}
+
+// generatedID is what newAccessID makes for the administrator.
+var generatedID = regexp.MustCompile(`^p-[a-z0-9]{12}a[a-z0-9]$`)
+
 // Bootstrap makes the administrator's auth method in a store that never had one,
-// and returns its credentials, or nil if there was one. Of several gateways that
-// start at the same time one does it. Deliver, if set, is called with the
-// credentials before they are good for anything, so that they can't get lost: if it
-// fails nothing is made, and if Bootstrap returns none they are worthless.
-func (c *Catalog) Bootstrap(ctx context.Context, deliver func(Credentials) error) (*Credentials, error) {
+// and returns its credentials, or nil if it has another one. Of several gateways
+// that start at the same time one does it.
+//
+// Keep, if set, gets new credentials before they are good for anything. It returns
+// those that are kept then, which become the administrator's: these, or others that
+// it kept earlier. So none are lost, whenever a gateway ends in the middle of this, and
+// gateways with one place to keep them agree. If it fails nothing is made.
+func (c *Catalog) Bootstrap(ctx context.Context, keep func(context.Context, Credentials) (Credentials, error)) (*Credentials, error) {
 	if err := c.Ready(); err != nil {
 		return nil, fmt.Errorf("make the administrator: %w", err)
 	}
 	if c.View().administrator != "" {
 		return nil, nil //nolint:nilnil // that is how there is nothing to tell
 	}
-	credentials, ops, err := c.newAdministrator(newAccessID(TypeAccessKey), store.Absent)
+	credentials := newCredentials()
+	if keep != nil {
+		var err error
+		if credentials, err = keep(ctx, credentials); err != nil {
+			return nil, fmt.Errorf("make the administrator: %w", err)
+		}
+	}
+	ops, err := c.newAdministrator(credentials, store.Absent)
 	if err != nil {
 		return nil, fmt.Errorf("make the administrator: %w", err)
 	}
 	if err := c.recordSystem("administrator-create", credentials.AccessID); err != nil {
 		return nil, err
 	}
-	if deliver != nil {
-		if err := deliver(credentials); err != nil {
-			return nil, fmt.Errorf("make the administrator: %w", err)
+	revision, err := c.options.Store.Commit(ctx, ops...)
+	if errors.Is(err, store.ErrConflict) {
+		// Another gateway was faster, maybe with the same credentials; or this one
+		// was, in a try of which it did not learn that it succeeded.
+		var who string
+		if who, revision, err = c.storedAdministrator(ctx); err == nil && who != credentials.AccessID {
+			return nil, nil //nolint:nilnil // see above
 		}
 	}
-	revision, err := c.options.Store.Commit(ctx, ops...)
-	switch {
-	case errors.Is(err, store.ErrConflict):
-		return nil, nil //nolint:nilnil // another gateway was faster
-	case err != nil:
+	if err != nil {
 		return nil, fmt.Errorf("make the administrator: %w", err)
 	}
 	c.await(ctx, revision)
 	return &credentials, nil
 }
 
+func newCredentials() Credentials {
+	key, _ := newAccessKey()
+	return Credentials{newAccessID(TypeAccessKey), key}
+}
+
 // newAdministrator makes the operations that make the administrator's auth method
 // anew. The condition is on the record that says who the administrator is.
-func (c *Catalog) newAdministrator(accessID string, condition int64) (Credentials, []store.Op, error) {
+func (c *Catalog) newAdministrator(of Credentials, condition int64) ([]store.Op, error) {
+	if err := of.check(); err != nil {
+		return nil, err
+	}
 	now := time.Now().UTC()
 	m := &method{name: administratorMethod}
-	m.AccessID, m.Type, m.Key = accessID, TypeAccessKey, 1
+	m.AccessID, m.Type, m.Key = of.AccessID, TypeAccessKey, 1
 	m.Description = "The administrator"
 	m.Created, m.Modified = now, now
-	var key string
-	key, m.AccessKeyHash = newAccessKey()
+	hash := sha256.Sum256([]byte(of.AccessKey))
+	m.AccessKeyHash = hash[:]
 	private, public, err := generateKey()
 	if err != nil {
-		return Credentials{}, nil, err
+		return nil, err
 	}
 	defer clear(private)
 	m.PublicKey = public
-	sealed, err := c.options.Seal.Seal(signingKeyKey(accessID, m.Key), private)
+	sealed, err := c.options.Seal.Seal(signingKeyKey(m.AccessID, m.Key), private)
 	if err != nil {
-		return Credentials{}, nil, fmt.Errorf("seal the signing key: %w", err)
+		return nil, fmt.Errorf("seal the signing key: %w", err)
 	}
 	record, err := encode(m.methodRecord)
 	if err != nil {
-		return Credentials{}, nil, err
+		return nil, err
 	}
-	who, err := encode(administratorRecord{AccessID: accessID, Created: now})
+	who, err := encode(administratorRecord{AccessID: m.AccessID, Created: now})
 	if err != nil {
-		return Credentials{}, nil, err
+		return nil, err
 	}
-	return Credentials{accessID, key}, []store.Op{
+	return []store.Op{
 		{Action: store.ActionPut, Key: administratorKey, Value: who, Revision: condition},
 		store.Put(m.key(), record),
-		store.Put(signingKeyKey(accessID, m.Key), sealed),
-		store.Put(accessIDPrefix+accessID, []byte("{}")),
+		store.Put(signingKeyKey(m.AccessID, m.Key), sealed),
+		store.Put(accessIDPrefix+m.AccessID, []byte("{}")),
 	}, nil
 }
 
@@ -95,7 +131,8 @@ func (c *Catalog) ResetAdministrator(ctx context.Context) (Credentials, error) {
 	if err != nil {
 		return Credentials{}, fmt.Errorf("reset the administrator: %w", err)
 	}
-	credentials, ops, err := c.newAdministrator(newAccessID(TypeAccessKey), condition)
+	credentials := newCredentials()
+	ops, err := c.newAdministrator(credentials, condition)
 	if err != nil {
 		return Credentials{}, fmt.Errorf("reset the administrator: %w", err)
 	}

@@ -128,9 +128,12 @@ func (a *accessor) giveKeys(next *method, m *Method, made *CreatedMethod) ([]sto
 	return []store.Op{sealed}, nil
 }
 
+// accessKeySize is how many random bytes an access key has.
+const accessKeySize = 32
+
 // newAccessKey makes a key of 256 random bits, and the hash that is kept of it.
 func newAccessKey() (key string, hash []byte) {
-	random := make([]byte, 32)
+	random := make([]byte, accessKeySize)
 	_, _ = rand.Read(random) // it never fails
 	key = base64.RawURLEncoding.EncodeToString(random)
 	sum := sha256.Sum256([]byte(key))
