@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -52,7 +53,7 @@ func (c *Client) checkIssuer(ctx context.Context, token string) error {
 	if got == want || c.issuer == "" && got == legacyIssuer {
 		return nil
 	}
-	return &Rejection{Reason: ReasonIssuer, Detail: fmt.Sprintf("the token's issuer is %q, and %q is asked for", clean(got, token), want)}
+	return &Rejection{Reason: ReasonIssuer, Detail: fmt.Sprintf("the token's issuer is %s, and %q is asked for", clean(strconv.Quote(got), token), want)}
 }
 
 // issuerOf reads a token's iss; it is empty if there is none.

@@ -187,7 +187,7 @@ func (c *Client) read(res *http.Response, answer []byte, token string) (*authmet
 		return nil, &Failure{Reason: ReasonMalformed, Detail: fmt.Sprintf("the API server's answer has more than %d bytes", maxAnswer)}
 	}
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
-		return nil, c.refused(res, clean(message(answer), token))
+		return nil, c.refused(res, message(answer), token)
 	}
 	var review struct {
 		Kind   string `json:"kind"`
@@ -217,9 +217,10 @@ func (c *Client) read(res *http.Response, answer []byte, token string) (*authmet
 	}, nil
 }
 
-// refused explains an answer that is not a TokenReview.
-func (c *Client) refused(res *http.Response, text string) error {
-	detail := fmt.Sprintf("the API server answered %d: %s", res.StatusCode, strconv.QuoteToGraphic(text))
+// refused explains an answer that is not a TokenReview. What is quoted is cleaned
+// afterwards: the last letter of an escape may be the first of a token.
+func (c *Client) refused(res *http.Response, text, token string) error {
+	detail := fmt.Sprintf("the API server answered %d: %s", res.StatusCode, clean(strconv.QuoteToGraphic(text), token))
 	switch {
 	case res.StatusCode == http.StatusUnauthorized && c.self:
 		return &Rejection{Reason: ReasonSelfUnauthorized, Detail: detail +
@@ -278,7 +279,7 @@ func message(answer []byte) string {
 // jwtLike is what may be a token, ours or another: a JWT, or the beginning of
 // one, also where its dots or quotation marks are escaped. Every JWT begins so,
 // because its header is a JSON object: {" in base64.
-var jwtLike = regexp.MustCompile(`ey[A-Za-z0-9_-]{8,}(?:(?:\.|%2[eE]|\\u002[eE])[A-Za-z0-9_-]*)*|[A-Za-z0-9_-]{20,}(?:\.[A-Za-z0-9_-]{20,}){2}`)
+var jwtLike = regexp.MustCompile(`ey[A-Za-z0-9_-]{8,}(?:(?:\.|%2[eE]|\\+u002[eE])[A-Za-z0-9_-]*)*|[A-Za-z0-9_-]{20,}(?:\.[A-Za-z0-9_-]{20,}){2}`)
 
 // clean takes tokens out of a remote server's text, which goes to logs, and
 // shortens it. Something that is not an API server may send back what it got.

@@ -400,6 +400,8 @@ func TestATokenThatIsSentBackStaysOutOfErrors(t *testing.T) {
 		{"without its header", 500, payload + "." + mac},
 		{"its signature alone", 500, mac},
 		{"with escaped dots", 500, strings.ReplaceAll(whole, ".", "%2E")},
+		{"behind a byte whose escape ends with the token's first letter", 500, "\xfe" + whole[1:]},
+		{"another token, with dots as JSON may write them", 502, strings.ReplaceAll(another, ".", `\u002e`)},
 		{"another token, the reviewer's", 502, "Authorization: Bearer " + another},
 		{"in a review's explanation", 201, `{"kind":"TokenReview","status":{"error":"bad token ` + whole + `"}}`},
 	} {
