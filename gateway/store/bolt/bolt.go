@@ -58,7 +58,12 @@ type Options struct {
 	// LockTimeout is how long to wait for a process that holds the database; 5 s
 	// if it is zero.
 	LockTimeout time.Duration
+	// Existing refuses a folder without a database, instead of making one.
+	Existing bool
 }
+
+// ErrLocked means that another process has the database open.
+var ErrLocked = errors.New("another process has")
 
 // Store is an open database. It implements store.Store.
 type Store struct {
@@ -78,14 +83,12 @@ func Open(o Options) (*Store, error) {
 	if o.LockTimeout == 0 {
 		o.LockTimeout = lockTimeout
 	}
-	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
-	}
 	name := filepath.Join(o.Dir, FileName)
-	if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-		if err := create(o.Dir, name); err != nil {
-			return nil, fmt.Errorf("make the database: %w", err)
-		}
+	if err := provide(o, name); err != nil {
+		return nil, err
+	}
+	if err := verify(name, o.LockTimeout); err != nil {
+		return nil, explain(name, err)
 	}
 	db, err := open(name, o.LockTimeout)
 	if err != nil {
@@ -107,7 +110,31 @@ func Open(o Options) (*Store, error) {
 	return s, nil
 }
 
-func open(name string, timeout time.Duration) (*bbolt.DB, error) {
+// provide makes a database if there is none, and may be.
+func provide(o Options, name string) error {
+	if _, err := os.Stat(name); !errors.Is(err, fs.ErrNotExist) {
+		return nil // opening it tells what is wrong with it
+	}
+	if o.Existing {
+		return fmt.Errorf("%s is missing: the folder is not that of a gateway", name)
+	}
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	if err := create(o.Dir, name); err != nil {
+		return fmt.Errorf("make the database: %w", err)
+	}
+	return nil
+}
+
+// open opens a database. Of one that is damaged in a way that verify does not find
+// it may leave the file open, for the process to end.
+func open(name string, timeout time.Duration) (db *bbolt.DB, err error) {
+	defer func() {
+		if found := recover(); found != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, found)
+		}
+	}()
 	return bbolt.Open(name, 0o600, &bbolt.Options{
 		Timeout:         timeout,
 		InitialMmapSize: mapSize,

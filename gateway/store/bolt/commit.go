@@ -2,6 +2,7 @@ package bolt
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -111,7 +112,7 @@ func (s *Store) gather(first *request) []*request {
 func (s *Store) commit(batch []*request) {
 	replies, events, err := s.apply(batch)
 	if err != nil {
-		err = fmt.Errorf("%w: write the database: %w", store.ErrUnavailable, err)
+		err = errors.Join(fmt.Errorf("%w: write the database: %w", store.ErrUnavailable, err), s.reconcile())
 	} else {
 		s.history.add(events)
 	}
@@ -122,6 +123,16 @@ func (s *Store) commit(batch []*request) {
 		}
 		r.reply <- replies[i]
 	}
+}
+
+// reconcile looks whether a batch that failed was done nevertheless: it was when
+// only the last fsync failed. Who watches then has to read everything anew,
+// because the events of the batch are not known.
+func (s *Store) reconcile() error {
+	return s.view(func(tx *bbolt.Tx) error {
+		s.history.reset(number(tx.Bucket([]byte(metaBucket)), revisionKey))
+		return nil
+	})
 }
 
 func (s *Store) apply(batch []*request) ([]reply, []store.Event, error) {

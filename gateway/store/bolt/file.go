@@ -109,8 +109,8 @@ func putNumber(meta *bbolt.Bucket, key string, n int64) error {
 func explain(name string, err error) error {
 	switch {
 	case errors.Is(err, berrors.ErrTimeout):
-		return fmt.Errorf("another process has %s open: one gateway at a time can use a data folder; stop the other, or give several gateways an etcd", name)
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
+		return fmt.Errorf("%w %s open: one gateway at a time can use a data folder; stop the other, or give several gateways an etcd", ErrLocked, name)
+	case errors.Is(err, errDamaged), errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
 		return fmt.Errorf("%s is damaged or no database of a gateway (%w): move it away and restore a backup", name, err)
 	}
 	return fmt.Errorf("open %s: %w", name, err)

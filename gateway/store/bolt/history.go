@@ -52,6 +52,20 @@ func (h *history) add(events []store.Event) {
 	h.more = make(chan struct{})
 }
 
+// reset forgets everything if the database has got another revision than the events
+// say.
+func (h *history) reset(revision int64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if revision == h.latest {
+		return
+	}
+	h.events, h.size = nil, 0
+	h.before, h.latest = revision, revision
+	close(h.more)
+	h.more = make(chan struct{})
+}
+
 // forget drops the oldest quarter, so that it is not called at every commit.
 func (h *history) forget() {
 	forgotten := 0
