@@ -94,7 +94,8 @@ func (k *Key) sign(payload []byte) (string, error) {
 	return token, nil
 }
 
-// Keyring holds the keys of all auth methods. It never changes.
+// Keyring holds the keys of all auth methods, which never change, and remembers what
+// it has verified. It is safe for concurrent use.
 type Keyring struct {
 	issuer    string
 	methods   map[string]*Key // by access id
@@ -102,6 +103,7 @@ type Keyring struct {
 	retired   []Retired
 	jwks      []byte
 	discovery []byte
+	verified  *verified
 }
 
 // Retired is a key that an access id signed with before. It signs nothing any
@@ -115,7 +117,10 @@ type Retired struct {
 // NewKeyring takes the gateway's public URL, one key for each access id, and
 // the keys that were replaced lately. Two access ids may have the same key.
 func NewKeyring(issuer string, methods map[string]*Key, retired ...Retired) (*Keyring, error) {
-	r := &Keyring{issuer: issuer, methods: maps.Clone(methods), keys: map[string]*Key{}, retired: slices.Clone(retired)}
+	r := &Keyring{
+		issuer: issuer, methods: maps.Clone(methods), keys: map[string]*Key{},
+		retired: slices.Clone(retired), verified: newVerified(),
+	}
 	for id, key := range r.methods {
 		if same, ok := r.keys[key.id]; ok {
 			r.methods[id] = same

@@ -8,6 +8,7 @@ package session
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -117,12 +118,35 @@ var (
 // Verify returns the claims of a session that is valid at now. The error is
 // one of this package's.
 //
-// The algorithm is the key's, never the token's: a header that names another
-// one is refused before any signature is looked at.
+// The claims' lists and maps are shared with others who verify the same token; they
+// must not be changed.
 func (r *Keyring) Verify(token string, now time.Time) (*Claims, error) {
 	if len(token) > MaxLength {
 		return nil, ErrMalformed
 	}
+	hash := sha256.Sum256([]byte(token))
+	signed, ok := r.verified.get(hash)
+	if !ok {
+		var err error
+		if signed, err = r.verify(token); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.check(&signed.claims, signed.key, now); err != nil {
+		return nil, err
+	}
+	if !ok {
+		r.verified.put(hash, signed)
+	}
+	claims := signed.claims
+	return &claims, nil
+}
+
+// verify looks at a token's signature, and at nothing that it says but its key's id.
+//
+// The algorithm is the key's, never the token's: a header that names another
+// one is refused before any signature is looked at.
+func (r *Keyring) verify(token string) (*signedClaims, error) {
 	parsed, err := jose.ParseSignedCompact(token, signatureAlgorithms())
 	if err != nil || len(parsed.Signatures) != 1 {
 		return nil, ErrMalformed
@@ -136,14 +160,11 @@ func (r *Keyring) Verify(token string, now time.Time) (*Claims, error) {
 	if err != nil {
 		return nil, ErrUnknown
 	}
-	var claims Claims
-	if err := json.Unmarshal(payload, &claims); err != nil {
+	signed := &signedClaims{key: key, size: len(token)}
+	if err := json.Unmarshal(payload, &signed.claims); err != nil {
 		return nil, ErrMalformed
 	}
-	if err := r.check(&claims, key, now); err != nil {
-		return nil, err
-	}
-	return &claims, nil
+	return signed, nil
 }
 
 func (r *Keyring) check(c *Claims, key *Key, now time.Time) error {

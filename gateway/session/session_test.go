@@ -325,16 +325,6 @@ func BenchmarkSign(b *testing.B) {
 	}
 }
 
-func BenchmarkVerify(b *testing.B) {
-	ring := newRing(b, issuer, map[string]*Key{"p-ec": newKey(b, ecKey(b))})
-	token := sign(b, ring, grant("p-ec"))
-	for b.Loop() {
-		if _, err := ring.Verify(token, now); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func TestSessionsOfARetiredKey(t *testing.T) {
 	t.Parallel()
 	before, after := newKey(t, ecKey(t)), newKey(t, ecKey(t))
