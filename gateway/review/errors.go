@@ -16,7 +16,9 @@ const (
 	ReasonNotYetValid Reason = "token-not-yet-valid"
 	ReasonAudience    Reason = "token-audience"
 	ReasonRevoked     Reason = "token-revoked"
-	ReasonUnknown     Reason = "token-not-accepted"
+	// ReasonSignature: the token is not signed by a key of the API server's.
+	ReasonSignature Reason = "token-signature"
+	ReasonUnknown   Reason = "token-not-accepted"
 	// ReasonSelfUnauthorized and ReasonSelfForbidden: the token may not review
 	// itself.
 	ReasonSelfUnauthorized Reason = "self-review-unauthorized"
@@ -58,7 +60,9 @@ func (r *Rejection) Public() string {
 	case ReasonIssuer:
 		return "the token is of another issuer"
 	case ReasonRevoked:
-		return "the pod or service account that the token belongs to no longer exists"
+		return "the pod, service account or Secret that the token belongs to no longer exists, or no longer vouches for it"
+	case ReasonSignature:
+		return "the token is not signed by the API server"
 	case ReasonSelfUnauthorized:
 		return "the API server does not accept the token for a review of itself; it needs the API server's audience"
 	case ReasonSelfForbidden:
@@ -98,6 +102,13 @@ func rejectionFor(explanation string) *Rejection {
 		{"\" not found", ReasonRevoked}, // of a service account that is gone for longer
 		{"does not match claim", ReasonRevoked},
 		{"ref claim (", ReasonRevoked},
+		{"does not match server's copy", ReasonRevoked}, // the Secret has another token
+		{"has been marked invalid", ReasonRevoked},      // a Secret's, unused for a year
+		// What go-jose says, which the API server passes on.
+		{"error in cryptographic primitive", ReasonSignature},
+		{"invalid signature, no keys found", ReasonSignature},
+		{"json: duplicate key", ReasonNotJWT},
+		{"value to unmarshal", ReasonNotJWT},
 	} {
 		if strings.Contains(lower, known.text) {
 			return &Rejection{Reason: known.reason, Detail: explanation}

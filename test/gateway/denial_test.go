@@ -98,7 +98,7 @@ func TestTokensThatTheAPIServerRefuses(t *testing.T) {
 		}, "token-not-yet-valid", "not valid yet"},
 		{"a token with another issuer's key", func(t *testing.T) string {
 			return resign(t, podToken(t, ns, "mypod1", "web"), theirs, func(map[string]any) {})
-		}, "token-not-accepted", "failed to validate token: the API server does not accept the token"},
+		}, "token-signature", "failed to validate token: the token is not signed by the API server"},
 		{"a token with another issuer's name", func(t *testing.T) string {
 			return resign(t, podToken(t, ns, "mypod1", "web"), ours, func(claims map[string]any) { claims["iss"] = "https://other.invalid" })
 		}, "token-not-accepted", "failed to validate token: the API server does not accept the token"},

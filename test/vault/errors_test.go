@@ -62,7 +62,7 @@ func TestErrors(t *testing.T) {
 			403, []any{"pod name not authorized"}, "token-not-pod-bound"},
 		{"another address", "kubernetes", credentials{"role": "elsewhere", "jwt": jwt}, nil, 403, []any{"permission denied"}, "client-address-not-bound"},
 		{"no JWT", "kubernetes", credentials{"role": "web", "jwt": "x.y"}, nil, 403, []any{"permission denied"}, "token-malformed"},
-		{"a token with another signature", "kubernetes", credentials{"role": "web", "jwt": jwt[:len(jwt)-8] + "AAAAAAAA"}, nil, 403, []any{"permission denied"}, "token-not-accepted"},
+		{"a token with another signature", "kubernetes", credentials{"role": "web", "jwt": jwt[:len(jwt)-8] + "AAAAAAAA"}, nil, 403, []any{"permission denied"}, "token-signature"},
 		{"a token of a service account that is gone", "kubernetes", credentials{"role": "anywhere", "jwt": gone}, nil, 403, []any{"permission denied"}, "token-revoked"},
 		{"an unknown mount", "none", credentials{"role": "web", "jwt": jwt}, nil, 403, []any{"permission denied"}, "auth-config-not-found"},
 		{"an unknown namespace", "kubernetes", credentials{"role": "web", "jwt": jwt}, []string{"X-Vault-Namespace", "team-a"}, 404, []any{"namespace not found"}, ""},
