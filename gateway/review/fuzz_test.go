@@ -34,8 +34,8 @@ func (r remote) RoundTrip(*http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// asking is a client that gets this answer from every server.
-func asking(t testing.TB, r remote) *Client {
+// asking is a client whose requests go to r.
+func asking(t testing.TB, r http.RoundTripper) *Client {
 	t.Helper()
 	c, err := New(Options{Config: &rest.Config{Host: "https://api.example"}})
 	if err != nil {

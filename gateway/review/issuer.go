@@ -28,6 +28,8 @@ const (
 	// issuerInterval is how long a discovered issuer is taken for granted, and how
 	// long it is left alone that there is none to be read.
 	issuerInterval = 10 * time.Minute
+	// issuerPause is the same for an issuer that a token contradicts.
+	issuerPause = 10 * time.Second
 )
 
 // issuers knows the API server's issuer.
@@ -43,14 +45,21 @@ func (c *Client) checkIssuer(ctx context.Context, token string) error {
 	if c.anyIssuer {
 		return nil
 	}
-	want := c.issuer
+	got, want := issuerOf(token), c.issuer
 	if want == "" {
-		if want = c.discovered(ctx); want == "" {
+		if got == legacyIssuer {
+			return nil
+		}
+		want = c.discovered(ctx, issuerInterval)
+		if got != want && want != "" {
+			// The API server accepts it: it may have got another issuer meanwhile.
+			want = c.discovered(ctx, issuerPause)
+		}
+		if want == "" {
 			return nil
 		}
 	}
-	got := issuerOf(token)
-	if got == want || c.issuer == "" && got == legacyIssuer {
+	if got == want {
 		return nil
 	}
 	return &Rejection{Reason: ReasonIssuer, Detail: fmt.Sprintf("the token's issuer is %s, and %q is asked for", clean(strconv.Quote(got), token), want)}
@@ -76,11 +85,11 @@ func issuerOf(token string) string {
 }
 
 // discovered is the issuer that the API server names, or empty if it does not tell
-// the reviewer.
-func (c *Client) discovered(ctx context.Context) string {
+// the reviewer. What it said is good for that long.
+func (c *Client) discovered(ctx context.Context, good time.Duration) string {
 	c.issuers.mu.Lock()
 	defer c.issuers.mu.Unlock()
-	if time.Since(c.issuers.asked) < issuerInterval {
+	if time.Since(c.issuers.asked) < good {
 		return c.issuers.found
 	}
 	found, err := c.discover(ctx)

@@ -3,7 +3,10 @@ package review
 import (
 	"encoding/base64"
 	"errors"
+	"net/http"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // of makes a token with a payload.
@@ -49,5 +52,42 @@ func TestIssuer(t *testing.T) {
 				t.Errorf("%d: %v", handler.status, err)
 			}
 		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A token of the new issuer is not refused until the old one is forgotten, and one of
+// another issuer does not make the gateway ask again each time.
+func TestAnIssuerThatChanges(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		named, asked := "https://a", 0
+		c := asking(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			asked++
+			return remote{status: 200, body: `{"issuer":"` + named + `"}`}.RoundTrip(r)
+		}))
+		expect := func(issuer string, accepted bool, questions int) {
+			t.Helper()
+			err := c.checkIssuer(t.Context(), of(`{"iss":"`+issuer+`"}`))
+			if accepted != (err == nil) || asked != questions {
+				t.Errorf("issuer %s after %d questions: %v", issuer, asked, err)
+			}
+		}
+		expect("https://a", true, 1)
+		expect("https://b", false, 1)
+		time.Sleep(issuerPause)
+		expect("https://b", false, 2)
+		expect("https://a", true, 2)
+		named = "https://b"
+		expect("https://a", true, 2)
+		time.Sleep(issuerPause)
+		expect("https://b", true, 3)
+		expect("https://a", false, 3)
+		expect(legacyIssuer, true, 3)
+		time.Sleep(issuerInterval)
+		expect("https://b", true, 4)
 	})
 }
