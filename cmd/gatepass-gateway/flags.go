@@ -54,9 +54,8 @@ configuration file. That and the certificate are followed when they change. A
 configuration that is broken changes nothing: the last good one stays in use.
 
 When it starts on an empty store, it makes the administrator's access id and access
-key, and tells them once: on standard output, in --admin-credentials-file, or in
---admin-credentials-secret. These two may hold credentials already, of a start that
-did not come to its end: they become the administrator's then.`,
+key, and tells them once, on standard output or where --admin-credentials-file or
+--admin-credentials-secret says; what these hold already becomes the administrator's.`,
 		Example: `  # one gateway, managed through its API
   gatepass-gateway serve --data-dir /var/lib/gatepass --listen :8000 \
     --issuer https://gatepass.example.com:8000 \

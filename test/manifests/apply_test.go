@@ -69,10 +69,12 @@ var fills = []struct{ resource, name, patch string }{
 	{"secret", "gatepass-gateway-ca", `{"data":{"tls.crt":"YQ==","tls.key":"Yg==","ca.crt":"YQ=="}}`},
 	{"secret", "gatepass-gateway-signing-keys", `{"data":{"p-abcdefghij12km.pem":"YQ=="}}`},
 	{"configmap", "gatepass-gateway-ca", `{"data":{"ca.crt":"a"}}`},
+	{"secret", "gatepass-gateway-administrator", `{"data":{"access-id":"YQ==","access-key":"Yg=="}}`},
 }
 
 func TestApplyingAgainLosesNothing(t *testing.T) {
-	rendered, objects := render(t, manifests.SelfManaged)
+	// The one with everything that programs write into.
+	rendered, objects := render(t, manifests.SelfManagedEtcd)
 	for mode, flags := range modes {
 		t.Run(mode, func(t *testing.T) {
 			install(t, rendered, flags...)
@@ -151,7 +153,7 @@ func TestPodsOfTheDeploymentsAreRestricted(t *testing.T) {
 				if created.Spec.Priority == nil || *created.Spec.Priority != 1000000000 {
 					t.Errorf("%s: priority %v", name, created.Spec.Priority)
 				}
-				wantsToken := name == "gatepass-gateway" || kustomization == manifests.SelfManaged
+				wantsToken := name == "gatepass-gateway" || manifests.HasOwnAuthorities(kustomization)
 				if got := hasToken(created); got != wantsToken {
 					t.Errorf("%s: has a token of the Kubernetes API: %t, want %t", name, got, wantsToken)
 				}

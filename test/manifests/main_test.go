@@ -62,6 +62,11 @@ func install(t *testing.T, rendered string, flags ...string) {
 			"delete", "--ignore-not-found", "--wait=false", "-f", "-"); err != nil {
 			t.Error(err)
 		}
+		if strings.Contains(rendered, "\nkind: PersistentVolumeClaim\n") {
+			// Nobody is here who would see that no pod uses it.
+			kubectlCleanup(t, "patch", "persistentvolumeclaim", "-n", manifests.Namespace, "gatepass-gateway-data",
+				"--type=merge", "-p", `{"metadata":{"finalizers":null}}`)
+		}
 	})
 	kubectl(t, rendered, append([]string{"apply", "-f", "-"}, flags...)...)
 }

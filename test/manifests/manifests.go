@@ -29,8 +29,27 @@ const (
 	SelfManaged = "overlays/self-managed"
 )
 
+// What administrators make of the overlays and the components, as docs/operations.md
+// tells them to.
+const (
+	CertManagerEtcd   = "../test/manifests/testdata/cert-manager-etcd"
+	CertManagerVolume = "../test/manifests/testdata/cert-manager-volume"
+	SelfManagedEtcd   = "../test/manifests/testdata/self-managed-etcd"
+	SelfManagedVolume = "../test/manifests/testdata/self-managed-volume"
+)
+
+// Managed lists the kustomizations whose gateway has a store that stays.
+func Managed() []string {
+	return []string{CertManagerEtcd, CertManagerVolume, SelfManagedEtcd, SelfManagedVolume}
+}
+
 // All lists the kustomizations.
-func All() []string { return []string{Base, CertManager, SelfManaged} }
+func All() []string { return append([]string{Base, CertManager, SelfManaged}, Managed()...) }
+
+// HasOwnAuthorities is whether the certificates are self-managed.
+func HasOwnAuthorities(kustomization string) bool {
+	return strings.Contains(kustomization, "self-managed")
+}
 
 // Render returns what `kubectl kustomize` makes of a kustomization, as YAML.
 func Render(ctx context.Context, c *cluster.Cluster, kustomization string) (string, error) {
