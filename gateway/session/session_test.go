@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
+	"io"
 	"math/big"
 	"strings"
 	"testing"
@@ -240,6 +241,9 @@ func TestNewKeyRefuses(t *testing.T) {
 	if _, err := NewKey(opaque{}); err == nil {
 		t.Error("a key of another kind is accepted")
 	}
+	if _, err := NewKey(elsewhere{ecKey(t).Public()}); err == nil {
+		t.Error("a key that signs in a way of its own is accepted")
+	}
 	// Go generates no key this small, and no test needs one that works.
 	small := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Lsh(big.NewInt(1), 1023), E: 65537}}
 	if _, err := NewKey(small); err == nil || !strings.Contains(err.Error(), "at least 2048") {
@@ -250,6 +254,16 @@ func TestNewKeyRefuses(t *testing.T) {
 type opaque struct{ crypto.Signer }
 
 func (opaque) Public() crypto.PublicKey { return nil }
+
+// elsewhere is a key that lies somewhere else, and of which only the public part
+// is known.
+type elsewhere struct{ public crypto.PublicKey }
+
+func (e elsewhere) Public() crypto.PublicKey { return e.public }
+
+func (elsewhere) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("unreachable")
+}
 
 func TestDocuments(t *testing.T) {
 	t.Parallel()
