@@ -98,7 +98,7 @@ func New(o Options) (*Agent, error) {
 		config: c,
 		log:    o.Logger,
 		login:  client,
-		files:  session.Files{Token: c.TokenFile, Mode: c.TokenMode},
+		files:  session.Files{Token: c.TokenFile, CA: c.CABundle, Mode: c.TokenMode},
 		retry:  backoff.DefaultPolicy(),
 		// Round strips the monotonic reading.
 		wall: func() time.Time { return time.Now().Round(0) },

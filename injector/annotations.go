@@ -221,6 +221,8 @@ func applyTokenFile(s *settings, v string) error {
 		return fmt.Errorf("%q begins with a dot; such names are kept for files that are being written", v)
 	case v == "session.json":
 		return fmt.Errorf("%q is the file that describes the session; choose another name", v)
+	case v == "ca.crt":
+		return fmt.Errorf("%q is the file with the gateway's authority; choose another name", v)
 	}
 	s.tokenFile = v
 	return nil

@@ -71,6 +71,7 @@ func TestRefusals(t *testing.T) {
 		{"a mount path in /proc is refused", annotated(`gatepass.dev/mount-path: /proc/self`), "", injector.ReasonInvalidValue, `belongs to the container runtime`},
 		{"a mount path with a line feed is refused", annotated(`gatepass.dev/mount-path: "/a\nb"`), "", injector.ReasonInvalidValue, `holds control characters`},
 		{"a token file with a slash is refused", annotated(`gatepass.dev/token-file: a/b`), "", injector.ReasonInvalidValue, `"a/b" is not a file name`},
+		{"a token file named ca.crt is refused", annotated(`gatepass.dev/token-file: ca.crt`), "", injector.ReasonInvalidValue, `the gateway's authority`},
 		{"a token file named session.json is refused", annotated(`gatepass.dev/token-file: session.json`), "", injector.ReasonInvalidValue, `describes the session`},
 		{"a hidden token file is refused", annotated(`gatepass.dev/token-file: .token`), "", injector.ReasonInvalidValue, `begins with a dot`},
 		{"an empty token file is refused", annotated(`gatepass.dev/token-file: ""`), "", injector.ReasonInvalidValue, `is not a file name`},

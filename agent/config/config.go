@@ -62,6 +62,10 @@ const (
 // session without holding a secret.
 const SessionFile = "session.json"
 
+// CAFile is the name of the file beside the token with the certificates that the
+// gateway is verified with, if the agent was given any.
+const CAFile = "ca.crt"
+
 // Limits of the timeout. A pod that waits longer than an hour for a session
 // is a pod that nobody watches.
 const (
@@ -91,7 +95,8 @@ type Config struct {
 
 	// IdentityFile holds the projected service-account token.
 	IdentityFile string
-	// TokenFile is where the session token goes; session.json lies beside it.
+	// TokenFile is where the session token goes; session.json and ca.crt lie
+	// beside it.
 	TokenFile string
 	TokenMode fs.FileMode
 
@@ -301,6 +306,9 @@ func (c Config) Validate() error {
 	}
 	if path.Base(c.TokenFile) == SessionFile {
 		fail("GATEPASS_TOKEN_FILE", "%q is the name of the file that describes the session; choose another", SessionFile)
+	}
+	if path.Base(c.TokenFile) == CAFile {
+		fail("GATEPASS_TOKEN_FILE", "%q is the name of the file with the gateway's authority; choose another", CAFile)
 	}
 	return errors.Join(errs...)
 }

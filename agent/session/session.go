@@ -1,11 +1,11 @@
 // Package session writes a session where the application reads it: the raw
 // token in one file, and beside it session.json, which describes the session
-// without holding a secret.
+// without holding a secret, and ca.crt, with which its gateway is verified.
 //
 // A reader never sees half a file: each is written under a name of its own in
 // the same directory and renamed, so that not even two agents that write the
-// same files tear them. session.json is renamed first, so that whoever
-// sees a token sees its description too.
+// same files tear them. The token is renamed last, so that whoever
+// sees it sees its description too.
 package session
 
 import (
@@ -43,14 +43,16 @@ type Session struct {
 
 // Files says where a session goes.
 type Files struct {
-	// Token is the token's path. session.json goes into the same directory,
+	// Token is the token's path. The other files go into the same directory,
 	// which must exist.
 	Token string
-	// Mode is the mode of both files, whatever the umask.
+	// CA holds PEM certificates for ca.crt; without any there is no such file.
+	CA string
+	// Mode is the mode of all files, whatever the umask.
 	Mode fs.FileMode
 }
 
-// Write puts s into its files. Both are written out under temporary names
+// Write puts s into its files. All are written out under temporary names
 // before the first of them becomes visible. Its errors name the file and what
 // to do, and never hold the token.
 func (f Files) Write(s Session) error {
@@ -61,13 +63,15 @@ func (f Files) Write(s Session) error {
 	description = append(description, '\n')
 
 	dir := filepath.Dir(f.Token)
-	writes := []struct {
+	type write struct {
 		path string
 		data []byte
-	}{
-		{filepath.Join(dir, config.SessionFile), description},
-		{f.Token, []byte(s.Token)},
 	}
+	var writes []write
+	if f.CA != "" {
+		writes = append(writes, write{filepath.Join(dir, config.CAFile), []byte(f.CA)})
+	}
+	writes = append(writes, write{filepath.Join(dir, config.SessionFile), description}, write{f.Token, []byte(s.Token)})
 	var made []string
 	defer func() {
 		for _, tmp := range made {

@@ -44,16 +44,16 @@ func list(t *testing.T, dir string) []string {
 func TestWrite(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []fs.FileMode{0o400, 0o440, 0o444, 0o600, 0o660} {
-		t.Run(fmt.Sprintf("both files have mode %#o", mode), func(t *testing.T) {
+		t.Run(fmt.Sprintf("all files have mode %#o", mode), func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			files := Files{Token: filepath.Join(dir, "token"), Mode: mode}
+			files := Files{Token: filepath.Join(dir, "token"), CA: "certificates", Mode: mode}
 			for range 2 { // a second write replaces the first, read-only as it may be
 				if err := files.Write(sample()); err != nil {
 					t.Fatal(err)
 				}
 			}
-			for _, name := range []string{"token", "session.json"} {
+			for _, name := range []string{"token", "session.json", "ca.crt"} {
 				info, err := os.Stat(filepath.Join(dir, name))
 				if err != nil {
 					t.Fatal(err)
@@ -62,8 +62,11 @@ func TestWrite(t *testing.T) {
 					t.Errorf("%s has mode %v, want %v", name, info.Mode(), mode)
 				}
 			}
-			if got := list(t, dir); !slices.Equal(got, []string{"session.json", "token"}) {
+			if got := list(t, dir); !slices.Equal(got, []string{"ca.crt", "session.json", "token"}) {
 				t.Errorf("the directory holds %q", got)
+			}
+			if got, err := os.ReadFile(filepath.Join(dir, "ca.crt")); err != nil || string(got) != "certificates" {
+				t.Errorf("ca.crt is %q, %v", got, err)
 			}
 		})
 	}

@@ -118,7 +118,12 @@ func (c *connection) given(in *input) (token, injected string, err error) {
 func (c *connection) where(p *profile.Profile, injected string) *gatewayAt {
 	at := &gatewayAt{url: c.gatewayURL, caFile: c.caFile, timeout: c.timeout}
 	if injected != "" {
-		setDefault(&at.url, gatewayOf(filepath.Join(injected, config.SessionFile)))
+		its := gatewayOf(filepath.Join(injected, config.SessionFile))
+		setDefault(&at.url, its)
+		ca := filepath.Join(injected, config.CAFile)
+		if _, err := os.Stat(ca); err == nil && at.url == its {
+			setDefault(&at.caFile, ca)
+		}
 	}
 	if p != nil {
 		setDefault(&at.url, p.GatewayURL)
