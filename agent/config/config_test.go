@@ -94,7 +94,7 @@ func TestValidate(t *testing.T) {
 		"a token file that is a folder": {func(c *Config) { c.TokenFile = "/var/run/gatepass/" }, "GATEPASS_TOKEN_FILE: "},
 		"the root as token file":        {func(c *Config) { c.TokenFile = "/" }, "GATEPASS_TOKEN_FILE: "},
 		"a zero byte in a file":         {func(c *Config) { c.TokenFile = "/a\x00b" }, "GATEPASS_TOKEN_FILE: "},
-		"the authority as token file": {func(c *Config) { c.TokenFile = "/var/run/gatepass/ca.crt" }, "GATEPASS_TOKEN_FILE: "},
+		"the authority as token file":   {func(c *Config) { c.TokenFile = "/var/run/gatepass/ca.crt" }, "GATEPASS_TOKEN_FILE: "},
 		"the description as token file": {func(c *Config) { c.TokenFile = "/var/run/gatepass/session.json" }, "GATEPASS_TOKEN_FILE: "},
 		"a relative termination log":    {func(c *Config) { c.TerminationMessageFile = "log" }, "GATEPASS_TERMINATION_MESSAGE_FILE: "},
 	} {
