@@ -42,7 +42,7 @@ func asking(t testing.TB, r http.RoundTripper) *Client {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	c.http.Transport = r
+	c.authorised = r
 	return c
 }
 

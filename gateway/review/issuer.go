@@ -115,7 +115,7 @@ func (c *Client) discover(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("discover the issuer: %w", err)
 	}
-	res, err := c.http.Do(req)
+	res, err := c.authorised.RoundTrip(req)
 	if err != nil {
 		return "", fmt.Errorf("discover the issuer: %w", err)
 	}

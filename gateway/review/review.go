@@ -64,13 +64,17 @@ type Options struct {
 type Client struct {
 	url       string
 	transport *transport
-	http      http.Client
-	self      bool
-	issuer    string
-	anyIssuer bool
-	issuers   issuers
-	timeout   time.Duration
-	observe   func(string, time.Duration)
+	// authorised is transport with the reviewer's credentials. It is used without an
+	// http.Client: the API server redirects nothing, and something that does is not
+	// the API server and must not get the token.
+	authorised http.RoundTripper
+	userAgent  string
+	self       bool
+	issuer     string
+	anyIssuer  bool
+	issuers    issuers
+	timeout    time.Duration
+	observe    func(string, time.Duration)
 }
 
 // New makes a client. It reads the files that Config names, so that a missing
@@ -87,7 +91,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("API server %s: %w", o.Config.Host, err)
 	}
-	wrapped, err := rest.HTTPWrappersForConfig(o.Config, transport)
+	authorised, err := rest.HTTPWrappersForConfig(o.Config, transport)
 	if err != nil {
 		return nil, fmt.Errorf("credentials for API server %s: %w", o.Config.Host, err)
 	}
@@ -99,12 +103,9 @@ func New(o Options) (*Client, error) {
 		anyIssuer: o.AnyIssuer,
 		timeout:   o.Timeout,
 		observe:   o.Observe,
-		http: http.Client{
-			Transport: wrapped,
-			// The API server does not redirect this call. Something that does is not
-			// the API server, and must not get the token.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+
+		authorised: authorised,
+		userAgent:  o.Config.UserAgent,
 	}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
@@ -147,6 +148,9 @@ func (c *Client) review(ctx context.Context, token, audience string) (*authmetho
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
+	if c.userAgent != "" { // else client-go would copy the request to set it
+		req.Header.Set("User-Agent", c.userAgent)
+	}
 	// A review changes nothing and may be sent twice. The empty value tells
 	// net/http so, without being sent: a request that met a connection which the
 	// server had just closed goes out again on another one.
@@ -154,7 +158,7 @@ func (c *Client) review(ctx context.Context, token, audience string) (*authmetho
 	if c.self {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	res, err := c.http.Do(req)
+	res, err := c.authorised.RoundTrip(req)
 	if err != nil {
 		return nil, c.notReached(ctx, err, token)
 	}
@@ -170,10 +174,6 @@ func (c *Client) review(ctx context.Context, token, audience string) (*authmetho
 func (c *Client) notReached(ctx context.Context, err error, token string) error {
 	if ctx.Err() != nil {
 		return ctx.Err() // the caller's deadline, or the caller is gone
-	}
-	var urlError *url.Error
-	if errors.As(err, &urlError) {
-		err = urlError.Err // without the method and URL
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("no answer within %s", c.timeout)
@@ -313,16 +313,25 @@ func retryAfter(header string) time.Duration {
 func IsJWT(token string) bool {
 	dots, last := 0, -1
 	for i := range len(token) {
-		switch ch := token[i]; {
-		case ch == '.':
+		if token[i] == '.' {
 			if i == last+1 {
 				return false
 			}
 			dots, last = dots+1, i
-		case 'a' <= ch && ch <= 'z', 'A' <= ch && ch <= 'Z', '0' <= ch && ch <= '9', ch == '-', ch == '_':
-		default:
+		} else if !isBase64URL(token[i]) {
 			return false
 		}
 	}
 	return dots == 2 && last != len(token)-1
+}
+
+// isBase64URL says whether a byte is of the alphabet of RFC 4648, section 5. The
+// bytes of a token come in no order that a processor could guess, so nothing is
+// compared: each word has a bit for every byte below 64, and from 64 on.
+func isBase64URL(b byte) bool {
+	const (
+		low  = 1<<'-' | (1<<10-1)<<'0'
+		high = (1<<26-1)<<('A'-64) | 1<<('_'-64) | (1<<26-1)<<('a'-64)
+	)
+	return uint64(low)>>b&1 == 1 || b >= 64 && uint64(high)>>(b-64)&1 == 1
 }
