@@ -127,14 +127,7 @@ func provide(o Options, name string) error {
 	return nil
 }
 
-// open opens a database. Of one that is damaged in a way that verify does not find
-// it may leave the file open, for the process to end.
-func open(name string, timeout time.Duration) (db *bbolt.DB, err error) {
-	defer func() {
-		if found := recover(); found != nil {
-			err = fmt.Errorf("%w: %v", errDamaged, found)
-		}
-	}()
+func open(name string, timeout time.Duration) (*bbolt.DB, error) {
 	return bbolt.Open(name, 0o600, &bbolt.Options{
 		Timeout:         timeout,
 		InitialMmapSize: mapSize,

@@ -21,11 +21,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/store/storetest"
 )
 
-// When bbolt panics about what it found in a damaged file, the goroutine that found
-// it is left behind.
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("go.etcd.io/bbolt.(*Tx).recursivelyCheckBucket"))
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestContract(t *testing.T) {
 	t.Parallel()

@@ -83,10 +83,13 @@ func inspect(db *bbolt.DB) (revision int64, err error) {
 		if meta == nil || tx.Bucket([]byte(itemsBucket)) == nil {
 			return berrors.ErrInvalid
 		}
-		if found := number(meta, formatKey); found != format {
+		found := number(meta, formatKey)
+		if revision = number(meta, revisionKey); found < 0 || revision < 0 {
+			return fmt.Errorf("%w: its numbers are missing", errDamaged)
+		}
+		if found != format {
 			return fmt.Errorf("it has format %d and this gateway knows %d; use the version of the gateway that wrote it", found, format)
 		}
-		revision = number(meta, revisionKey)
 		return nil
 	})
 	return revision, err

@@ -21,7 +21,7 @@ func written(t *testing.T) []byte {
 	t.Helper()
 	dir := t.TempDir()
 	s := mustOpen(t, dir)
-	for i := range 40 {
+	for i := range 16 {
 		var ops []store.Op
 		for j := range 50 {
 			ops = append(ops, store.Put(fmt.Sprintf("catalog/item/%d/%d", j, i), bytes.Repeat([]byte{byte(i)}, 100)))
@@ -57,33 +57,39 @@ func outcome(t *testing.T, content []byte) (items int, err error) {
 // where nothing lies; it never ends the process.
 func TestDamagedFiles(t *testing.T) {
 	t.Parallel()
-	const items = 2001
+	const items = 801
 	whole := written(t)
 	size, pages := os.Getpagesize(), len(whole)/os.Getpagesize()
 	page := func(b []byte, n int) []byte { return b[n*size : (n+1)*size] }
-	random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same every time
 	for _, tt := range []struct {
 		name string
-		harm func(b []byte, n int) []byte
+		harm func(b []byte, n int, random *rand.Rand) []byte
 	}{
-		{"a page of zeros", func(b []byte, n int) []byte { clear(page(b, n)); return b }},
-		{"a page of noise", func(b []byte, n int) []byte {
+		{"a page of zeros", func(b []byte, n int, _ *rand.Rand) []byte { clear(page(b, n)); return b }},
+		{"a page of noise", func(b []byte, n int, random *rand.Rand) []byte {
 			for i := range page(b, n) {
 				page(b, n)[i] = byte(random.Uint32())
 			}
 			return b
 		}},
-		{"a page that was written half", func(b []byte, n int) []byte { clear(page(b, n)[size/8:]); return b }},
-		{"a page in the place of another", func(b []byte, n int) []byte { copy(page(b, n), page(whole, (n+7)%pages)); return b }},
-		{"a flipped bit in a page's number, type or count", func(b []byte, n int) []byte { page(b, n)[random.IntN(12)] ^= 1 << random.IntN(8); return b }},
-		{"a flipped bit in a list of elements", func(b []byte, n int) []byte { page(b, n)[16+random.IntN(300)] ^= 1 << random.IntN(8); return b }},
-		{"the end is missing", func(b []byte, n int) []byte { return b[:n*size+size/2] }},
+		{"a page that was written half", func(b []byte, n int, _ *rand.Rand) []byte { clear(page(b, n)[size/8:]); return b }},
+		{"a page in the place of another", func(b []byte, n int, _ *rand.Rand) []byte { copy(page(b, n), page(whole, (n+7)%pages)); return b }},
+		{"a flipped bit in a page's header", func(b []byte, n int, random *rand.Rand) []byte {
+			page(b, n)[random.IntN(pageHeader)] ^= 1 << random.IntN(8)
+			return b
+		}},
+		{"a flipped bit in a list of elements", func(b []byte, n int, random *rand.Rand) []byte {
+			page(b, n)[pageHeader+random.IntN(300)] ^= 1 << random.IntN(8)
+			return b
+		}},
+		{"the end is missing", func(b []byte, n int, _ *rand.Rand) []byte { return b[:n*size+size/2] }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			refused := 0
+			random := rand.New(rand.NewPCG(1, 2)) //nolint:gosec // the same every time
 			for n := range pages {
-				found, err := outcome(t, tt.harm(slices.Clone(whole), n))
+				found, err := outcome(t, tt.harm(slices.Clone(whole), n, random))
 				switch {
 				case err != nil && !strings.Contains(err.Error(), "restore a backup"):
 					t.Errorf("page %d: %v", n, err)
