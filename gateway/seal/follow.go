@@ -3,6 +3,7 @@ package seal
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -15,9 +16,8 @@ const pollInterval = time.Second
 func (s *Sealer) Follow(ctx context.Context) error {
 	ticker := time.NewTicker(pollInterval)
 	defer ticker.Stop()
-	failure := ""
 	for {
-		failure = s.poll(failure)
+		_ = s.Refresh() // it has told
 		select {
 		case <-ctx.Done():
 			return nil
@@ -26,18 +26,32 @@ func (s *Sealer) Follow(ctx context.Context) error {
 	}
 }
 
-// poll takes the file into use if it changed. It returns why it can't be used,
-// and does not repeat what was the reason before.
-func (s *Sealer) poll(before string) (failure string) {
+// Refresh takes the key file into use as it is now. A file that can't be used changes
+// nothing.
+func (s *Sealer) Refresh() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.poll()
+	s.failure = ""
+	if err != nil {
+		s.failure = err.Error()
+		return fmt.Errorf("read the key file: %w", err)
+	}
+	return nil
+}
+
+// poll takes the file into use if it changed. It returns why it can't be used, and
+// does not repeat what was the reason before. s.mu is held.
+func (s *Sealer) poll() error {
 	content, err := readBounded(s.File)
 	defer clear(content)
 	digest := sha256.Sum256(content)
 	if err == nil && digest == s.digest {
-		if before != "" {
+		if s.failure != "" {
 			s.Logger.Info("the key file is as it was when it could be used", "file", s.File)
 			s.tell(nil)
 		}
-		return ""
+		return nil
 	}
 	var keys *keyring
 	if err == nil {
@@ -46,13 +60,13 @@ func (s *Sealer) poll(before string) (failure string) {
 	if err == nil {
 		s.digest = digest
 		s.use(keys)
-		return ""
+		return nil
 	}
-	if err.Error() != before {
+	if err.Error() != s.failure {
 		s.Logger.Error("the key file can't be used; the last good keys stay in use", "file", s.File, "error", err)
 		s.tell(err)
 	}
-	return err.Error()
+	return err
 }
 
 // use takes keys into use, and tells which come and go.

@@ -38,6 +38,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -86,8 +87,12 @@ type Options struct {
 type Sealer struct {
 	Options
 
-	keys   atomic.Pointer[keyring]
-	digest [sha256.Size]byte // of the file; only Follow goes on with it
+	keys atomic.Pointer[keyring]
+
+	mu     sync.Mutex
+	digest [sha256.Size]byte // of the file
+	// failure is why the file could not be used the last time.
+	failure string
 }
 
 // New reads the key file.
