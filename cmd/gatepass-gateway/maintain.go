@@ -1,33 +1,32 @@
 package main
 
 import (
-	"bufio"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/gatepass/gatepass/gateway/audit"
-	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/handover"
+	"github.com/gatepass/gatepass/gateway/maintenance"
 	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/store"
 )
 
-// The commands that maintain a store. A database in a data folder can be open in one
-// process only, so its gateway has to be stopped first; an etcd can be in use.
+// The commands that maintain a store. That of a data folder is open in the gateway
+// while it runs, which then does the work; an etcd can be in use by many.
 
-const offline = "\n\nThe gateway of a data folder must be stopped meanwhile; those of an etcd may go on."
+const online = "\n\nA gateway that has the data folder open does this itself, asked on a socket in the\nfolder: run the command as its user, or as root."
 
 func maintenanceCommands() []*cobra.Command {
-	return []*cobra.Command{newBackupCommand(), newRestoreCommand(), newResealCommand(), newSealKeyCommand(), newResetAdminCommand()}
+	return []*cobra.Command{
+		newBackupCommand(), newCheckBackupCommand(), newRestoreCommand(), newResealCommand(), newSealKeyCommand(), newResetAdminCommand(),
+	}
 }
 
 // toStderr logs warnings and errors.
@@ -36,53 +35,69 @@ func toStderr() *slog.Logger {
 }
 
 func newBackupCommand() *cobra.Command {
-	var s storage
+	m := maintained{storage: storage{existing: true}}
 	out := ""
 	cmd := &cobra.Command{
 		Use:   "backup (--data-dir DIR | --etcd-endpoints URLS) --out FILE",
 		Short: "Write a backup of the store",
 		Long: `backup writes everything that the store holds at one moment to a new file.
 Secrets in it are sealed as they are in the store: the keys that open them are in
-no backup. Keep a copy of the file with the keys apart from the backups.` + offline,
-		Example: `  gatepass-gateway backup --data-dir /var/lib/gatepass --out /backup/gatepass-2026-11-22.backup`,
-		Args:    cobra.NoArgs,
+no backup. Keep a copy of the file with the keys apart from the backups.` + online,
+		Example: `  gatepass-gateway backup --data-dir /var/lib/gatepass --out /backup/gatepass-2026-11-22.backup
+
+  # from a pod
+  kubectl exec -n gatepass-system deploy/gatepass-gateway -- \
+    /gatepass-gateway backup --data-dir /var/lib/gatepass --out - > gatepass-2026-11-22.backup
+  gatepass-gateway check-backup gatepass-2026-11-22.backup`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if out == "" {
 				return errors.New("--out must be given")
 			}
-			opened, err := s.open(cmd.Context(), toStderr())
+			k, err := m.keeper(cmd.Context(), m.open)
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, opened.Close()) }()
-			items, err := backupTo(cmd.Context(), opened, out)
-			if err == nil {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d records are in %s.\n", items, out)
+			defer func() { err = errors.Join(err, k.Close()) }()
+			if out == "-" {
+				info, err := backupThrough(cmd.Context(), k, m.dataDir, cmd.OutOrStdout())
+				return tellBackup(cmd.ErrOrStderr(), info, "the backup", err)
 			}
-			return err
+			info, err := backupTo(cmd.Context(), k, out)
+			return tellBackup(cmd.OutOrStdout(), info, out, err)
 		},
 	}
-	s.add(cmd.Flags())
-	cmd.Flags().StringVar(&out, "out", "", "the new file")
+	m.add(cmd.Flags())
+	cmd.Flags().StringVar(&out, "out", "", "the new file; - for standard output")
 	return cmd
 }
 
-// backupTo leaves a whole backup or none.
-func backupTo(ctx context.Context, s store.Store, name string) (items int, err error) {
-	tmp, err := os.CreateTemp(filepath.Dir(name), ".backup-*") // mode 0600
+func newCheckBackupCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check-backup FILE",
+		Short: "Look whether a backup is whole",
+		Long: `check-backup reads a backup to its end. It finds what was cut off or changed by
+accident, as restore would. It needs neither the store nor its keys.`,
+		Example: `  gatepass-gateway check-backup /backup/gatepass-2026-11-22.backup`,
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			in, err := os.Open(args[0])
+			if err != nil {
+				return fmt.Errorf("check a backup: %w", err)
+			}
+			defer func() { err = errors.Join(err, in.Close()) }()
+			info, err := store.CheckBackup(in)
+			return tellBackup(cmd.OutOrStdout(), info, args[0], err)
+		},
+	}
+}
+
+func tellBackup(out io.Writer, info store.BackupInfo, name string, err error) error {
 	if err != nil {
-		return 0, fmt.Errorf("write the backup: %w", err)
+		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(tmp.Name())) }()
-	items, err = store.Backup(ctx, s, tmp)
-	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return 0, fmt.Errorf("write the backup: %w", err)
-	}
-	// A link, unlike a rename, does not replace an older backup.
-	if err := os.Link(tmp.Name(), name); err != nil {
-		return 0, fmt.Errorf("write the backup: %w", err)
-	}
-	return items, nil
+	_, err = fmt.Fprintf(out, "%d records are in %s, as they were at %s.\n", info.Items, name, info.Created.Format(time.RFC3339))
+	return err
 }
 
 func newRestoreCommand() *cobra.Command {
@@ -92,9 +107,11 @@ func newRestoreCommand() *cobra.Command {
 		Use:   "restore (--data-dir DIR | --etcd-endpoints URLS) --from FILE",
 		Short: "Fill an empty store from a backup",
 		Long: `restore writes a backup into an empty store, of either kind. The keys that
-sealed the backup's secrets must be given to the gateway that is started on it.
+sealed the backup's secrets must be given to the gateway that is started on it. A
+backup that is not whole is refused before anything is written.
 
-No gateway may use the store meanwhile.`,
+No gateway may use the store meanwhile. All is then as it was when the backup was
+made: sessions that were revoked later are valid again, until they expire.`,
 		Example: `  gatepass-gateway restore --data-dir /var/lib/gatepass-new --from /backup/gatepass-2026-11-22.backup`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -108,9 +125,10 @@ No gateway may use the store meanwhile.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, opened.Close()) }()
-			items, err := store.Restore(cmd.Context(), opened, bufio.NewReader(in))
+			info, err := store.Restore(cmd.Context(), opened, in)
 			if err == nil {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d records were restored.\n", items)
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d records were restored, as they were at %s. Sessions that were revoked later are valid again until they expire.\n",
+					info.Items, info.Created.Format(time.RFC3339))
 			}
 			return err
 		},
@@ -121,7 +139,7 @@ No gateway may use the store meanwhile.`,
 }
 
 func newResealCommand() *cobra.Command {
-	var s storage
+	m := maintained{storage: storage{existing: true}}
 	cmd := &cobra.Command{
 		Use:   "reseal (--data-dir DIR | --etcd-endpoints URLS) --seal-key-file FILE",
 		Short: "Seal all secrets under the newest key",
@@ -129,42 +147,33 @@ func newResealCommand() *cobra.Command {
 that seals now, and tells what is under which key then. A key that is under nothing
 any more can be taken out of the file, once no backup is left that needs it.
 
-A running gateway does the same by itself when the key that seals changes.` + offline,
+A running gateway does the same by itself when the key that seals changes.` + online,
 		Example: `  gatepass-gateway reseal --etcd-endpoints https://etcd:2379 --seal-key-file /etc/gatepass/seal.key`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			opened, sealer, err := s.openSealed(cmd.Context(), toStderr())
+			k, err := m.keeper(cmd.Context(), m.openToSeal)
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, opened.Close()) }()
-			n, err := sealer.Reseal(cmd.Context(), opened)
+			defer func() { err = errors.Join(err, k.Close()) }()
+			done, err := k.Reseal(cmd.Context())
 			if err != nil {
-				return fmt.Errorf("after %d values: %w", n, err)
+				return err
 			}
-			return tellUsage(cmd.Context(), cmd.OutOrStdout(), opened, n)
+			return tellResealed(cmd.OutOrStdout(), done)
 		},
 	}
-	s.add(cmd.Flags())
+	m.add(cmd.Flags())
 	return cmd
 }
 
-func tellUsage(ctx context.Context, out io.Writer, s store.Store, resealed int) error {
-	usage, err := seal.Survey(ctx, s)
-	if err != nil {
-		return err
+func tellResealed(out io.Writer, done maintenance.Resealed) error {
+	text := fmt.Sprintf("%d values were sealed anew.\n", done.Count)
+	for _, id := range slices.Sorted(maps.Keys(done.Usage)) {
+		text += fmt.Sprintf("%d values are sealed under %s.\n", done.Usage[id], id)
 	}
-	lines := []string{fmt.Sprintf("%d values were sealed anew.", resealed)}
-	for id, n := range usage {
-		lines = append(lines, fmt.Sprintf("%d values are sealed under %s.", n, id))
-	}
-	slices.Sort(lines[1:])
-	for _, line := range lines {
-		if _, err := fmt.Fprintln(out, line); err != nil {
-			return err
-		}
-	}
-	return nil
+	_, err := io.WriteString(out, text)
+	return err
 }
 
 func newSealKeyCommand() *cobra.Command {
@@ -208,43 +217,28 @@ must have got the file; from then on, gateways also seal the older secrets anew.
 }
 
 func newResetAdminCommand() *cobra.Command {
-	var s storage
-	records := ""
+	var m maintained
 	cmd := &cobra.Command{
 		Use:   "reset-admin (--data-dir DIR | --etcd-endpoints URLS --seal-key-file FILE)",
 		Short: "Make a new access id and key for the administrator",
 		Long: `reset-admin is for who has lost the administrator's access key, or switched
 the administrator off. The old key is worth nothing then, and sessions that were made
-with it end.` + offline,
+with it end.` + online,
 		Example: `  gatepass-gateway reset-admin --data-dir /var/lib/gatepass`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			log := audit.NewLog(os.Stderr)
-			if records != "" {
-				file, err := audit.OpenFile(records)
-				if err != nil {
-					return fmt.Errorf("--audit-log: %w", err)
-				}
-				defer func() { err = errors.Join(err, file.Close()) }()
-				log = audit.NewLog(file)
-			}
-			opened, sealer, err := s.openSealed(cmd.Context(), toStderr())
+			k, err := m.keeper(cmd.Context(), m.openToSeal)
 			if err != nil {
 				return err
 			}
-			defer func() { err = errors.Join(err, opened.Close()) }()
-			objects, err := catalog.New(catalog.Options{Store: opened, Seal: sealer, Audit: log, Logger: toStderr()})
-			if err != nil {
-				return err
-			}
-			made, err := objects.ResetAdministrator(cmd.Context())
+			defer func() { err = errors.Join(err, k.Close()) }()
+			made, err := k.ResetAdministrator(cmd.Context())
 			if err != nil {
 				return err
 			}
 			return handover.Write(cmd.OutOrStdout(), made)
 		},
 	}
-	s.add(cmd.Flags())
-	cmd.Flags().StringVar(&records, "audit-log", "", "file that gets the line for the audit log; standard error if not given")
+	m.add(cmd.Flags())
 	return cmd
 }

@@ -70,7 +70,7 @@ func serve(ctx context.Context, f *flags) (err error) {
 	if err != nil {
 		return err
 	}
-	return f.run(ctx, server, background{log, measures, records, sealer, objects, states, certificates, administrator})
+	return f.run(ctx, server, background{log, measures, records, sealer, objects, states, certificates, administrator, auditLog})
 }
 
 // background is what runs beside the server.
@@ -84,6 +84,7 @@ type background struct {
 	certificates certificateSource
 	// administrator is where the first credentials are kept; nil is standard output.
 	administrator place
+	audit         *audit.Log
 }
 
 // run runs everything until ctx is done.
@@ -103,6 +104,7 @@ func (f *flags) run(ctx context.Context, server *gateway.Server, b background) e
 	group.Go(func() error { return f.follow(beside, b.log, b.objects, b.states, b.measures.Reloaded) })
 	group.Go(func() error { return b.states.Follow(beside) })
 	group.Go(func() error { return reseal(beside, b.log, b.records, b.sealer) })
+	group.Go(func() error { return f.maintain(beside, b) })
 	if f.bootstraps {
 		group.Go(func() error { return bootstrap(beside, b.log, b.objects, b.administrator) })
 	}

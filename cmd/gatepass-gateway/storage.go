@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -31,6 +32,11 @@ type storage struct {
 	tls          etcd.TLS
 	username     string
 	passwordFile string
+
+	// existing is for commands that must not make a database in a wrong folder, and
+	// lockTimeout how long they wait for one that is open, if not as a gateway does.
+	existing    bool
+	lockTimeout time.Duration
 }
 
 func (s *storage) add(p *pflag.FlagSet) {
@@ -77,7 +83,7 @@ func (s *storage) open(ctx context.Context, log *slog.Logger) (store.Store, erro
 		return nil, err
 	}
 	if !s.shared() {
-		return bolt.Open(bolt.Options{Dir: s.dataDir})
+		return bolt.Open(bolt.Options{Dir: s.dataDir, Existing: s.existing, LockTimeout: s.lockTimeout})
 	}
 	password := ""
 	if s.passwordFile != "" {

@@ -72,12 +72,38 @@ func Backup(ctx context.Context, s Store, w io.Writer) (items int, err error) {
 	return items, nil
 }
 
+// BackupInfo is what is known of a backup that is whole.
+type BackupInfo struct {
+	Created time.Time
+	Items   int
+}
+
+// CheckBackup reads a backup to its end, and returns an error unless it is whole and
+// unharmed.
+func CheckBackup(r io.Reader) (BackupInfo, error) {
+	backup, err := newBackupReader(r)
+	if err != nil {
+		return BackupInfo{}, err
+	}
+	for {
+		_, more, err := backup.next()
+		if err != nil {
+			return BackupInfo{}, err
+		}
+		if !more {
+			return BackupInfo{Created: backup.created, Items: backup.items}, nil
+		}
+	}
+}
+
 // backupReader reads a backup line by line.
 type backupReader struct {
 	lines *bufio.Scanner
 	sum   hash.Hash
 	items int
 	last  string // the key before
+
+	created time.Time
 }
 
 // newBackupReader reads the header.
@@ -92,6 +118,7 @@ func newBackupReader(r io.Reader) (*backupReader, error) {
 		return nil, fmt.Errorf("the backup has version %d, and this gateway reads %d; use the version of the gateway that wrote it", header.Version, backupVersion)
 	}
 	b.add()
+	b.created = header.Created
 	return b, nil
 }
 

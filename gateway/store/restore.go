@@ -15,29 +15,44 @@ const restoring = "restoring"
 // undoTimeout is how long a failed restore may take to remove what it wrote.
 const undoTimeout = time.Minute
 
-// Restore writes a backup into an empty store, and returns how many items that
-// is. If it fails, it removes what it wrote. If it can't do even that, or is
-// killed, the store is left marked: see CheckComplete. Nothing else may write the
-// store meanwhile.
-func Restore(ctx context.Context, s Store, r io.Reader) (items int, err error) {
-	backup, err := newBackupReader(r)
+// Restore writes a backup into an empty store. It reads the backup twice: one that
+// is damaged is refused before anything is written. If it fails later, it removes
+// what it wrote. If it can't do even that, or is killed, the store is left marked:
+// see CheckComplete. Nothing else may write the store meanwhile.
+func Restore(ctx context.Context, s Store, r io.ReadSeeker) (BackupInfo, error) {
+	info, err := restore(ctx, s, r)
 	if err != nil {
-		return 0, fmt.Errorf("restore a backup: %w", err)
+		return BackupInfo{}, fmt.Errorf("restore a backup: %w", err)
+	}
+	return info, nil
+}
+
+func restore(ctx context.Context, s Store, r io.ReadSeeker) (BackupInfo, error) {
+	info, err := CheckBackup(r)
+	if err != nil {
+		return BackupInfo{}, err
 	}
 	if err := checkEmpty(ctx, s); err != nil {
-		return 0, fmt.Errorf("restore a backup: %w", err)
+		return BackupInfo{}, err
+	}
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return BackupInfo{}, fmt.Errorf("read it again: %w", err)
+	}
+	backup, err := newBackupReader(r)
+	if err != nil {
+		return BackupInfo{}, err
 	}
 	mark, err := s.Commit(ctx, Create(restoring, nil))
 	if err != nil {
-		return 0, fmt.Errorf("restore a backup: %w", err)
+		return BackupInfo{}, err
 	}
 	if err := fill(ctx, s, backup, mark); err != nil {
 		// Also when it was ctx that ended.
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
-		return 0, errors.Join(fmt.Errorf("restore a backup: %w", err), empty(undo, s, mark))
+		return BackupInfo{}, errors.Join(err, empty(undo, s, mark))
 	}
-	return backup.items, nil
+	return info, nil
 }
 
 // CheckComplete returns an error if a restore into the store began and did not

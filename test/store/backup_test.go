@@ -34,10 +34,10 @@ func move(t *testing.T, from, to store.Store) []byte {
 	var backup bytes.Buffer
 	saved := must(store.Backup(t.Context(), from, &backup))(t)
 	text := bytes.Clone(backup.Bytes())
-	restored := must(store.Restore(t.Context(), to, &backup))(t)
+	restored := must(store.Restore(t.Context(), to, bytes.NewReader(text)))(t)
 	want, got := content(t, from), content(t, to)
-	if saved != len(want) || restored != len(want) || !maps.Equal(got, want) {
-		t.Fatalf("%d of %d items were backed up, %d restored, and %d are there", saved, len(want), restored, len(got))
+	if saved != len(want) || restored.Items != len(want) || !maps.Equal(got, want) {
+		t.Fatalf("%d of %d items were backed up, %d restored, and %d are there", saved, len(want), restored.Items, len(got))
 	}
 	return text
 }

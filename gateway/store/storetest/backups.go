@@ -2,12 +2,14 @@ package storetest
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatepass/gatepass/gateway/store"
 )
@@ -16,8 +18,8 @@ func backups(open func(*testing.T) store.Store) []row {
 	return []row{
 		{"a backup restores every item", func(t *testing.T, f *fixture) { restoreAll(t, f, newFixture(t, open(t))) }},
 		{"a backup of nothing restores nothing", func(t *testing.T, f *fixture) {
-			if items, err := store.Restore(f.ctx(), f, bytes.NewReader(f.backup())); err != nil || items != 0 {
-				t.Errorf("%d items, %v", items, err)
+			if info, err := store.Restore(f.ctx(), f, bytes.NewReader(f.backup())); err != nil || info.Items != 0 {
+				t.Errorf("%+v, %v", info, err)
 			}
 			f.commit(store.Put("a", nil))
 		}},
@@ -30,12 +32,12 @@ func backups(open func(*testing.T) store.Store) []row {
 			f.expect(map[string]string{"a": "a"})
 		}},
 		{"a damaged backup leaves the store empty", func(t *testing.T, f *fixture) { refuseDamaged(t, f, newFixture(t, open(t))) }},
-		{"a backup can be read in pieces, and fail to be read", func(t *testing.T, f *fixture) {
+		{"a backup that can't be read any more while it is restored leaves the store empty", func(t *testing.T, f *fixture) {
 			f.put("a", "b")
 			backup := f.backup()
 			other := newFixture(t, open(t))
 			broken := errors.New("broken pipe")
-			_, err := store.Restore(f.ctx(), other, io.MultiReader(bytes.NewReader(backup[:len(backup)-10]), &failing{broken}))
+			_, err := store.Restore(f.ctx(), other, &failing{Reader: bytes.NewReader(backup), err: broken})
 			if !errors.Is(err, broken) {
 				t.Errorf("error %v", err)
 			}
@@ -69,9 +71,36 @@ func (f *fixture) backup() []byte {
 	return out.Bytes()
 }
 
-type failing struct{ err error }
+// failing is a backup of which only the beginning can be read a second time.
+type failing struct {
+	*bytes.Reader
 
-func (r *failing) Read([]byte) (int, error) { return 0, r.err }
+	err   error
+	again bool
+}
+
+func (r *failing) Seek(offset int64, whence int) (int64, error) {
+	r.again = true
+	return r.Reader.Seek(offset, whence)
+}
+
+func (r *failing) Read(b []byte) (int, error) {
+	if rest := r.Len() - 10; r.again && rest < len(b) {
+		if rest <= 0 {
+			return 0, r.err
+		}
+		b = b[:rest]
+	}
+	return r.Reader.Read(b)
+}
+
+// untouched fails a test in which it is written.
+type untouched struct{ *fixture }
+
+func (s untouched) Commit(context.Context, ...store.Op) (int64, error) {
+	s.t.Error("a damaged backup was written to the store")
+	return 0, store.ErrUnavailable
+}
 
 func restoreAll(t *testing.T, f, other *fixture) {
 	for i := range 3 {
@@ -86,9 +115,9 @@ func restoreAll(t *testing.T, f, other *fixture) {
 	f.commit(store.Delete("i/2/50", store.Any))
 	want, _ := f.snapshot("")
 	backup := f.backup()
-	items, err := store.Restore(f.ctx(), other, bytes.NewReader(backup))
-	if err != nil || items != len(want) {
-		t.Fatalf("restored %d of %d items: %v", items, len(want), err)
+	info, err := store.Restore(f.ctx(), other, bytes.NewReader(backup))
+	if err != nil || info.Items != len(want) || time.Since(info.Created) > 2*patience {
+		t.Fatalf("restored %+v of %d items: %v", info, len(want), err)
 	}
 	if got, _ := other.snapshot(""); !maps.Equal(got, want) {
 		t.Errorf("%d items are there, want %d", len(got), len(want))
@@ -108,16 +137,24 @@ func refuseDamaged(t *testing.T, f, other *fixture) {
 		"twice":           append(bytes.Clone(backup), backup...),
 		"nothing":         nil,
 		"another file":    []byte("kind: Secret\n"),
+		"another version": bytes.Replace(backup, []byte(`"version":1`), []byte(`"version":2`), 1),
 	} {
 		if bytes.Equal(damaged, backup) {
 			t.Fatalf("%s: it is not damaged", name)
 		}
-		_, err := store.Restore(f.ctx(), other, bytes.NewReader(damaged))
+		_, err := store.Restore(f.ctx(), untouched{other}, bytes.NewReader(damaged))
 		if err == nil || strings.Contains(err.Error(), "aS8") {
 			t.Errorf("%s: error %v", name, err)
 		}
-		if left := other.keys("", 10); len(left) > 0 {
-			t.Errorf("%s: %q is left", name, left)
+	}
+	for i := range backup {
+		harmed := bytes.Clone(backup)
+		harmed[i] ^= 1
+		if _, err := store.CheckBackup(bytes.NewReader(harmed)); err == nil {
+			t.Errorf("a flipped bit in byte %d is not noticed: %q", i, backup[max(0, i-20):i+1])
+		}
+		if _, err := store.CheckBackup(bytes.NewReader(backup[:i])); err == nil && i < len(backup)-1 {
+			t.Errorf("that all is missing from byte %d on is not noticed", i)
 		}
 	}
 	_, err := store.Restore(f.ctx(), other, bytes.NewReader(backup))
