@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -34,11 +33,12 @@ func readFile(t testing.TB, name string) []byte {
 // with, for tokens that it would never issue.
 func apiServerKey(t *testing.T) crypto.Signer {
 	t.Helper()
-	names := must(filepath.Glob(filepath.Join(filepath.Dir(shared.Kubeconfig), "certs", "sa-signer.key")))(t)
-	if len(names) != 1 {
-		t.Fatalf("the API server's signing key is not where envtest puts it: %q", names)
-	}
-	block, _ := pem.Decode(readFile(t, names[0]))
+	return signerOf(t, shared)
+}
+
+func signerOf(t *testing.T, c *cluster.Cluster) crypto.Signer {
+	t.Helper()
+	block, _ := pem.Decode(readFile(t, c.SigningKeyFile()))
 	if block == nil {
 		t.Fatal("the API server's signing key is not PEM")
 	}

@@ -266,11 +266,16 @@ type record struct {
 	PodName                                          string `json:"pod_name"`
 }
 
-// lastRecord is the audit log's last line. The gateway writes it before it
-// answers.
 func (g *gatewayProcess) lastRecord(t testing.TB) record {
 	t.Helper()
-	data := must(os.ReadFile(g.audit))(t)
+	return lastRecord(t, g.audit)
+}
+
+// lastRecord is an audit log's last line. The gateway writes it before it
+// answers.
+func lastRecord(t testing.TB, file string) record {
+	t.Helper()
+	data := must(os.ReadFile(file))(t)
 	var last string
 	for scan := bufio.NewScanner(bytes.NewReader(data)); scan.Scan(); {
 		last = scan.Text()

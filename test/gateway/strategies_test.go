@@ -83,6 +83,7 @@ type administrator struct {
 	env      []string
 	gateway  string
 	ca       string
+	audit    string // the gateway's log
 }
 
 // run returns what a command prints. It must succeed.
@@ -135,7 +136,7 @@ func startManaged(t *testing.T, kubeconfig string) *administrator {
 	})
 	a := &administrator{
 		gatepass: built.Path("gatepass"), env: []string{"XDG_CONFIG_HOME=" + t.TempDir()},
-		gateway: server.URL(""), ca: file(t, "ca.crt", string(ca.PEM())),
+		gateway: server.URL(""), ca: file(t, "ca.crt", string(ca.PEM())), audit: filepath.Join(dir, "audit.log"),
 	}
 	var told [][]byte
 	eventually(t, "the administrator's credentials", func() error {
@@ -148,6 +149,13 @@ func startManaged(t *testing.T, kubeconfig string) *administrator {
 	a.run(t, string(told[2]), "configure", "--gateway-url", a.gateway, "--ca-file", a.ca,
 		"--access-id", string(told[1]), "--access-type", "access_key", "--access-key-file", "-")
 	return a
+}
+
+// auth logs in with a service account's token.
+func (a *administrator) auth(t *testing.T, accessID, config, token string) (stdout, stderr string, err error) {
+	t.Helper()
+	return a.try(t, token, "auth", "--access-id", accessID, "--access-type", "k8s", "--gateway-url", a.gateway,
+		"--k8s-auth-config-name", config, "--k8s-service-account-token-file", "-")
 }
 
 // apply applies a manifest, and takes it away again when the test ends.
@@ -258,8 +266,7 @@ func (a *administrator) letsIn(t *testing.T, name string, older bool, flags []st
 
 	logIn := func(namespace, pod string) (string, string, error) {
 		token := must(shared.PodToken(t.Context(), cluster.TokenRequest{Namespace: namespace, ServiceAccount: "default", Pod: pod}))(t)
-		return a.try(t, token, "auth", "--access-id", made.AccessID, "--access-type", "k8s", "--gateway-url", a.gateway,
-			"--k8s-auth-config-name", config, "--k8s-service-account-token-file", "-")
+		return a.auth(t, made.AccessID, config, token)
 	}
 	out, complaint, err := logIn("my-namespace-a", "mypod1")
 	session, ok := strings.CutPrefix(strings.TrimSpace(out), "Authentication succeeded.\nToken: ")
@@ -297,32 +304,14 @@ func otherCluster(t *testing.T) []string {
 }
 
 // dedicated is a service account of the gateway's own in the cluster, with a token
-// from a Secret. The API server of this test runs without the controller that
-// puts tokens into such Secrets, so the test does that, with the same key and the
-// same claims.
+// from a Secret.
 func dedicated(t *testing.T) []string {
 	apply(t, dedicatedAccount)
 	bind(t, "ServiceAccount\n  name: gateway-token-reviewer\n  namespace: default", "system:serviceaccount:default:gateway-token-reviewer")
-	account := must(shared.Client.CoreV1().ServiceAccounts("default").Get(t.Context(), "gateway-token-reviewer", metav1.GetOptions{}))(t)
-	projected := must(shared.PodToken(t.Context(), cluster.TokenRequest{Namespace: "default", ServiceAccount: account.Name}))(t)
-	token := resign(t, projected, apiServerKey(t), func(claims map[string]any) {
-		clear(claims)
-		claims["iss"] = "kubernetes/serviceaccount"
-		claims["sub"] = "system:serviceaccount:default:gateway-token-reviewer"
-		for name, value := range map[string]string{
-			"namespace": "default", "secret.name": "gateway-token-reviewer-secret",
-			"service-account.name": account.Name, "service-account.uid": string(account.UID),
-		} {
-			claims["kubernetes.io/serviceaccount/"+name] = value
-		}
-	})
-	secrets := shared.Client.CoreV1().Secrets("default")
-	secret := must(secrets.Get(t.Context(), "gateway-token-reviewer-secret", metav1.GetOptions{}))(t)
-	secret.Data = map[string][]byte{"token": []byte(token), "namespace": []byte("default"), "ca.crt": shared.CA()}
-	secret.Annotations["kubernetes.io/service-account.uid"] = string(account.UID)
-	must(secrets.Update(t.Context(), secret, metav1.UpdateOptions{}))(t)
+	const secret = "gateway-token-reviewer-secret"
+	fillSecret(t, "default", secret, secretToken(t, "default", "gateway-token-reviewer", secret))
 
-	reviewer := kubectl(t, "get", "secret", "gateway-token-reviewer-secret", "--output", "go-template={{ .data.token | base64decode }}")
+	reviewer := kubectl(t, "get", "secret", secret, "--output", "go-template={{ .data.token | base64decode }}")
 	return append(otherCluster(t), "--token-reviewer-jwt", reviewer)
 }
 
