@@ -20,12 +20,23 @@ const (
 func tokens() *regexp.Regexp { return regexp.MustCompile(`(?:eyJ|ZXlK)[A-Za-z0-9_.+/=-]{13,}`) }
 
 // clean returns a text on one line, without secrets and without what looks like
-// somebody's token.
+// somebody's token. Folding may put the pieces of a secret together, so it is looked
+// for before and afterwards.
 func clean(text string, secrets []string) string {
+	text = strings.ToValidUTF8(text, "")
 	for _, secret := range secrets {
-		if secret = strings.TrimSpace(secret); len(secret) >= shortest {
-			text = strings.ReplaceAll(text, secret, removed)
-		}
+		text = without(text, strings.TrimSpace(secret))
 	}
-	return line.Fold(tokens().ReplaceAllString(strings.ToValidUTF8(text, ""), removed), maxReason)
+	text = line.Fold(text, len(text)+maxReason)
+	for _, secret := range secrets {
+		text = without(text, line.Fold(secret, len(secret)+maxReason))
+	}
+	return line.Fold(tokens().ReplaceAllString(text, removed), maxReason)
+}
+
+func without(text, secret string) string {
+	if len(secret) < shortest {
+		return text
+	}
+	return strings.ReplaceAll(text, secret, removed)
 }

@@ -36,6 +36,7 @@ func FuzzAnswer(f *testing.F) {
 	f.Add(429, "5", []byte(`{"error":"`+value+`\n\u001b[31m"}`))
 	f.Add(503, value, []byte(`{"error":"x"}`))
 	f.Add(400, "", []byte("{\"error\":\"t-0123456789abcdef\xff0123456789abcdef\"}"))
+	f.Add(401, "", []byte(`{"error":"correct\thorse\u0000 battery\nstaple"}`))
 	f.Add(307, "", []byte(``))
 	f.Add(502, "", []byte(`<html>`+token))
 	f.Fuzz(func(t *testing.T, status int, retry string, body []byte) {
