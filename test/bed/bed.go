@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -51,6 +52,10 @@ type Options struct {
 	// CertManager runs cert-manager and installs the overlay that has certificates
 	// from it, instead of the self-managed one.
 	CertManager bool
+	// Kustomization is a folder below test/ with what is installed instead.
+	Kustomization string
+	// Prepare is called before that, for what it needs.
+	Prepare func(context.Context, *Bed) error
 	// KubeletAhead has projected tokens replaced by time every half a minute or so,
 	// see servers.KubeletAheadBy.
 	KubeletAhead bool
@@ -66,6 +71,19 @@ type Bed struct {
 
 	root string
 	out  io.Writer
+	ends []func() error
+}
+
+// AtEnd has Stop call a function, after those that are given later.
+func (b *Bed) AtEnd(f func() error) { b.ends = append(b.ends, f) }
+
+// Stop ends the cluster, and then what it needed.
+func (b *Bed) Stop() error {
+	err := b.Node.Stop()
+	for _, end := range slices.Backward(b.ends) {
+		err = errors.Join(err, end())
+	}
+	return err
 }
 
 // Start builds what is needed and runs it. It has to be called inside of a

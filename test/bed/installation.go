@@ -31,15 +31,38 @@ func (b *Bed) install(ctx context.Context, o Options) error {
 	if o.Bare {
 		return b.RolledOut(ctx, "kube-system", "coredns")
 	}
-	overlay := "install"
+	overlay := filepath.Join(dir, "install")
 	if o.CertManager {
-		overlay = "install-cert-manager"
+		overlay = filepath.Join(dir, "install-cert-manager")
 		if err := b.runCertManager(ctx, dir); err != nil {
 			return err
 		}
 	}
-	// Both overlays of the manifests get the same configuration.
-	rendered, _, err := b.Kubectl(ctx, "kustomize", "--load-restrictor=LoadRestrictionsNone", filepath.Join(dir, overlay))
+	if o.Kustomization != "" {
+		overlay = filepath.Join(b.root, "test", o.Kustomization)
+	}
+	if o.Prepare != nil {
+		if err := o.Prepare(ctx, b); err != nil {
+			return err
+		}
+	}
+	if err := b.RolledOut(ctx, "kube-system", "coredns"); err != nil {
+		return err
+	}
+	if err := b.Apply(ctx, overlay); err != nil {
+		return err
+	}
+	if err := b.Eventually(ctx, "the webhook injects", b.injects); err != nil {
+		return err
+	}
+	b.say("Gatepass runs in the cluster, %s after the node.", time.Since(began).Round(100*time.Millisecond))
+	return nil
+}
+
+// Apply installs a kustomization of Gatepass, and waits until that serves.
+func (b *Bed) Apply(ctx context.Context, kustomization string) error {
+	// They share files that patch them with the same configuration.
+	rendered, _, err := b.Kubectl(ctx, "kustomize", "--load-restrictor=LoadRestrictionsNone", kustomization)
 	if err != nil {
 		return err
 	}
@@ -50,17 +73,7 @@ func (b *Bed) install(ctx context.Context, o Options) error {
 	if strings.TrimSpace(warnings) != "" {
 		return fmt.Errorf("the API server warned about our manifests: %s", warnings)
 	}
-	if err := b.RolledOut(ctx, "kube-system", "coredns"); err != nil {
-		return err
-	}
-	if err := b.RolledOut(ctx, System, "gatepass-gateway", "gatepass-webhook"); err != nil {
-		return err
-	}
-	if err := b.Eventually(ctx, "the webhook injects", b.injects); err != nil {
-		return err
-	}
-	b.say("Gatepass runs in the cluster, %s after the node.", time.Since(began).Round(100*time.Millisecond))
-	return nil
+	return b.RolledOut(ctx, System, Gateway.Deployment(), Webhook.Deployment())
 }
 
 // runCertManager installs cert-manager's definitions and runs its controllers.
