@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/gatepass/gatepass/gateway/session"
+
 	"github.com/gatepass/gatepass/gateway/access"
 )
 
@@ -22,9 +24,9 @@ const (
 const (
 	DefaultSessionTTL = 15 * time.Minute
 	MinSessionTTL     = 10 * time.Second
-	// MaxSessionTTL is a day. A session can't be taken back before it ends, so
-	// a long one is a standing credential.
-	MaxSessionTTL = 24 * time.Hour
+	// MaxSessionTTL is a day. Who verifies sessions by the published keys does not
+	// learn of a revocation, so a long session is a standing credential.
+	MaxSessionTTL = session.MaxLife
 )
 
 // MaxSize bounds the file: a ConfigMap holds at most 1 MiB.

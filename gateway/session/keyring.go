@@ -137,10 +137,12 @@ type Keyring struct {
 }
 
 // Retired is a key that an access id signed with before. It signs nothing any
-// more, but its sessions are valid until then.
+// more, but what it signed until Replaced, by which every gateway knows its
+// successor, is valid until Until.
 type Retired struct {
 	AccessID string
 	Key      *Key
+	Replaced time.Time
 	Until    time.Time
 }
 
@@ -194,10 +196,11 @@ func NewKeyring(issuer string, methods map[string]*Key, retired ...Retired) (*Ke
 	return r, nil
 }
 
-// signed says whether sessions of an access id may bear a key's signature.
-func (r *Keyring) signed(accessID string, key *Key, now time.Time) bool {
-	return r.methods[accessID] == key || slices.ContainsFunc(r.retired, func(old Retired) bool {
-		return old.AccessID == accessID && old.Key == key && now.Before(old.Until)
+// signed says whether a session may bear a key's signature.
+func (r *Keyring) signed(c *Claims, key *Key, now time.Time) bool {
+	return r.methods[c.AccessID] == key || slices.ContainsFunc(r.retired, func(old Retired) bool {
+		return old.AccessID == c.AccessID && old.Key == key && now.Before(old.Until) &&
+			c.IssuedAt <= old.Replaced.Add(issuedAtLeeway).Unix()
 	})
 }
 

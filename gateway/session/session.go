@@ -12,6 +12,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -26,6 +27,14 @@ const (
 	// issuedAtLeeway is by how much the clocks of two gateways that share keys
 	// may differ. Expiry has no leeway: a session never outlives what it says.
 	issuedAtLeeway = 10 * time.Second
+
+	// MaxAhead is how far ahead of the clock a session can be dated, so that other
+	// gateways still take it.
+	MaxAhead = 8 * time.Second
+
+	// MaxLife bounds what a session says of its life: whoever has stolen a key can't
+	// make one that outlives the records of what was revoked.
+	MaxLife = 24 * time.Hour
 
 	// idSize is 128 bits: guessing one of 2^40 live ids has odds of 2^-88.
 	idSize = 16
@@ -169,7 +178,7 @@ func (r *Keyring) verify(token string) (*signedClaims, error) {
 
 func (r *Keyring) check(c *Claims, key *Key, now time.Time) error {
 	switch {
-	case c.Issuer != r.issuer, c.Audience != c.AccessID, !r.signed(c.AccessID, key, now):
+	case c.Issuer != r.issuer, c.Audience != c.AccessID, !r.signed(c, key, now), !bounded(c):
 		return ErrUnknown
 	case now.Unix() >= c.Expiry:
 		return ErrExpired
@@ -177,4 +186,10 @@ func (r *Keyring) check(c *Claims, key *Key, now time.Time) error {
 		return ErrFuture
 	}
 	return nil
+}
+
+// bounded says whether a session's life is one that a gateway gives. The numbers may
+// be anything that fits, so nothing is calculated that may not.
+func bounded(c *Claims) bool {
+	return c.IssuedAt > 0 && c.Expiry <= math.MaxInt64/2 && c.Expiry-c.IssuedAt <= int64(MaxLife/time.Second)
 }

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"math"
 	"math/big"
 	"strings"
 	"testing"
@@ -205,6 +206,10 @@ func TestVerifyRefuses(t *testing.T) {
 		{"an expired session", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Expiry = now.Unix() })), ErrExpired},
 		{"a session without an expiry", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Expiry = 0 })), ErrExpired},
 		{"a session of the future", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.IssuedAt = now.Unix() + 11; c.Expiry = now.Unix() + 60 })), ErrFuture},
+		{"a session of a stolen key that never ends", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Expiry = now.Unix() + 86401 })), ErrUnknown},
+		{"a session that ends at the end of time", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Expiry = math.MaxInt64 })), ErrUnknown},
+		{"a session that was issued at the beginning of time", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.IssuedAt = math.MinInt64 })), ErrUnknown},
+		{"a session that does not say when it was issued", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.IssuedAt = 0 })), ErrUnknown},
 		{"another issuer's session", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Issuer = "https://other" })), ErrUnknown},
 		{"another audience", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Audience = "p-other" })), ErrUnknown},
 		{"another access id", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Audience, c.AccessID = "p-other", "p-other" })), ErrUnknown},
@@ -356,10 +361,11 @@ func TestSessionsOfARetiredKey(t *testing.T) {
 		ring *Keyring
 		want error
 	}{
-		{"are valid for a while", ring(Retired{"p-a", before, now.Add(time.Second)}), nil},
-		{"are not valid after that", ring(Retired{"p-a", before, now}), ErrUnknown},
-		{"are not valid if another method's key was retired", ring(Retired{"p-b", before, now.Add(time.Second)}), ErrUnknown},
+		{"are valid for a while", ring(Retired{"p-a", before, now, now.Add(time.Second)}), nil},
+		{"are not valid after that", ring(Retired{"p-a", before, now, now}), ErrUnknown},
+		{"are not valid if another method's key was retired", ring(Retired{"p-b", before, now, now.Add(time.Second)}), ErrUnknown},
 		{"are not valid if the key is gone", ring(), ErrUnknown},
+		{"are not valid if they were issued after the key was replaced", ring(Retired{"p-a", before, now.Add(-11 * time.Second), now.Add(time.Second)}), ErrUnknown},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -368,7 +374,7 @@ func TestSessionsOfARetiredKey(t *testing.T) {
 			}
 		})
 	}
-	retired := ring(Retired{"p-a", before, now.Add(time.Second)})
+	retired := ring(Retired{"p-a", before, now, now.Add(time.Second)})
 	if !strings.Contains(string(retired.JWKS()), before.ID()) {
 		t.Error("others can't verify sessions of the retired key")
 	}

@@ -48,7 +48,7 @@ func TestATokenThatWasVerifiedBefore(t *testing.T) {
 	})
 	t.Run("ends when the time of its retired key is over", func(t *testing.T) {
 		t.Parallel()
-		ring, err := NewKeyring(issuer, map[string]*Key{"p-a": after}, Retired{"p-a", before, now.Add(time.Second)})
+		ring, err := NewKeyring(issuer, map[string]*Key{"p-a": after}, Retired{"p-a", before, now, now.Add(time.Second)})
 		if err != nil {
 			t.Fatal(err)
 		}

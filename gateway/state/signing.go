@@ -122,7 +122,10 @@ func (s *Store) sign(next, old *snapshot) error {
 	}
 	for id, key := range was.current {
 		if replaced, ok := current[id]; ok && replaced.ID() != key.ID() && old.methods[id] != nil {
-			retired = append(retired, session.Retired{AccessID: id, Key: key, Until: now.Add(old.methods[id].RenewableLife(now))})
+			retired = append(retired, session.Retired{
+				AccessID: id, Key: key,
+				Replaced: now.Add(keysInterval), Until: now.Add(old.methods[id].RenewableLife(now)),
+			})
 		}
 	}
 	sessions, err := session.NewKeyring(next.config.Issuer, current, retired...)
