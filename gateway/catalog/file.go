@@ -25,9 +25,9 @@ func newDeclared() *declared {
 }
 
 // hidesMethod says whether a method of the store has the name or the access id of
-// one in the file. The administrator's is never hidden: it is the way back.
+// one in the file. The administrator's name is one that no file can have.
 func (d *declared) hidesMethod(m *method) bool {
-	return d.methods[m.name] != nil && m.name != administratorMethod || d.methodIDs[m.AccessID] != nil
+	return d.methods[m.name] != nil || d.methodIDs[m.AccessID] != nil
 }
 
 // SetFile puts the objects of a configuration file in the place of those of the

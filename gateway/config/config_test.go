@@ -147,6 +147,7 @@ func TestParseMistakes(t *testing.T) {
 		{"no method name", head + "authMethods: [{accessID: p-abcdefghij12km, kubernetes: {}}]", "authMethods[0].name: Required"},
 		{"a method name with a line break", head + "authMethods: [{name: \"a\\nb\", accessID: p-abcdefghij12km, kubernetes: {}}]", "authMethods[0].name: Invalid"},
 		{"a method name that is too long", head + "authMethods: [{name: " + strings.Repeat("x", 254) + ", accessID: p-abcdefghij12km, kubernetes: {}}]", "authMethods[0].name: Too long"},
+		{"the administrator's method", head + "authMethods: [{name: /admin, accessID: p-abcdefghij12km, kubernetes: {}}]", "authMethods[0].name: Forbidden"},
 		{"no access id", head + "authMethods: [{name: m, kubernetes: {}}]", "authMethods[0].accessID: Required"},
 		{"an access id of another form", head + "authMethods: [{name: m, accessID: ../x, kubernetes: {}}]", "authMethods[0].accessID: Invalid"},
 		{"two methods of one name", method("- {name: m, accessID: p-abcdefghij13km, kubernetes: {}}"), "authMethods[1].name: Duplicate"},

@@ -19,6 +19,10 @@ import (
 // maxName bounds names, which travel in requests, logs and claims.
 const maxName = 253
 
+// administratorMethod is the name of the auth method that the administrator's access
+// key belongs to. Another one of this name would hide it.
+const administratorMethod = "admin"
+
 func (f *file) validate() (*Config, field.ErrorList) {
 	var errs field.ErrorList
 	if f.APIVersion != APIVersion {
@@ -56,6 +60,9 @@ func (f *file) validate() (*Config, field.ErrorList) {
 func (e *methodEntry) validate(path *field.Path) (AuthMethod, field.ErrorList) {
 	m := AuthMethod{Name: e.Name, AccessID: e.AccessID, SigningKeyFile: e.SigningKeyFile, SessionTTL: DefaultSessionTTL}
 	errs := checkName(path.Child("name"), e.Name)
+	if strings.Trim(e.Name, "/") == administratorMethod {
+		errs = append(errs, field.Forbidden(path.Child("name"), "the auth method admin is the administrator's; choose another name"))
+	}
 	errs = append(errs, checkAccessID(path.Child("accessID"), e.AccessID)...)
 	if e.AccessExpires != "" {
 		t, err := time.Parse(time.RFC3339, e.AccessExpires)
