@@ -17,9 +17,9 @@ const (
 	// issued just before the other revoked it is to be revoked.
 	skew = 2 * time.Second
 
-	// maxAhead is how far ahead of the clock new sessions are dated at most, however
-	// often a subject is revoked; session.Keyring.Verify takes ten seconds.
-	maxAhead = 8 * time.Second
+	// grace is how long what is known of a session is kept after its end, for
+	// gateways whose clocks are ahead remove it for all.
+	grace = time.Minute
 
 	// recordLife is how long the revocation of many sessions is kept: the longest
 	// life of a session, and some time for clocks and for the IssueTime of the last.
@@ -57,7 +57,7 @@ func (a *accessor) RevokeSession(ctx context.Context, expires time.Time) error {
 		if a.caller.Session == "" {
 			return nil, invalid("there is no session to revoke")
 		}
-		record, err := encode(revocationRecord{AccessID: a.caller.AccessID, Expires: expires.Unix() + int64(skew/time.Second)})
+		record, err := encode(revocationRecord{AccessID: a.caller.AccessID, Expires: expires.Add(grace).Unix()})
 		if err != nil {
 			return nil, err
 		}
@@ -73,7 +73,7 @@ func (a *accessor) RenewSession(ctx context.Context, until, expires time.Time) e
 		if a.caller.Session == "" {
 			return nil, invalid("there is no session to renew")
 		}
-		record, err := encode(leaseRecord{Until: min(until.Unix(), expires.Unix()), Expires: expires.Unix()})
+		record, err := encode(leaseRecord{Until: min(until.Unix(), expires.Unix()), Expires: expires.Add(grace).Unix()})
 		if err != nil {
 			return nil, err
 		}
@@ -121,7 +121,9 @@ func (a *accessor) revoke(ctx context.Context, what, name, subject string) error
 
 // issuedUntil is the latest second that a session that there is now, of an auth
 // method or of one subject of it, may say that it was issued in: a moment ahead, and
-// another one if it was made right after an earlier revocation, see IssueTime.
+// another one if it was made right after an earlier revocation, see IssueTime. After
+// many in a moment that is further ahead than a session can be dated; until then
+// nobody logs in.
 func (s sight) issuedUntil(accessID, subject string, now time.Time) int64 {
 	earlier := s.revokedUntil(accessID, subject)
 	if subject == "" {
@@ -129,7 +131,7 @@ func (s sight) issuedUntil(accessID, subject string, now time.Time) int64 {
 			earlier = max(earlier, by.at)
 		}
 	}
-	return max(now.Add(skew).Unix(), min(earlier+1, now.Add(maxAhead).Unix()))
+	return max(now.Add(skew).Unix(), earlier+1)
 }
 
 // Settings implements Accessor. Everybody with a session may read them.
