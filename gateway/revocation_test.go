@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/gateway/audit"
 )
 
 func TestRevocation(t *testing.T) {
@@ -99,5 +102,23 @@ func TestAccessKeys(t *testing.T) {
 	r.do("update-auth-method", fields{"name": "admin", "bound-ips": "10.0.0.0/8"})
 	if status, _ := try(r.admin.AccessID, r.admin.AccessKey); status != http.StatusUnauthorized || r.log.last().Reason != "client-address-not-bound" {
 		t.Errorf("from an address that is not bound: %d %+v", status, r.log.last())
+	}
+}
+
+func TestNobodyLogsInWhileNewSessionsWouldBeRevoked(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	made := r.do("create-auth-method", fields{"name": "ci"})
+	id, key := fmt.Sprint(made["access_id"]), fmt.Sprint(made["access_key"])
+	for range 20 {
+		r.do("revoke-auth-method-sessions", fields{"name": "ci"})
+	}
+	status, header, answer := r.post("/auth", `{"access-id":"`+id+`","access-type":"access_key","access-key":"`+key+`"}`)
+	wait, err := strconv.Atoi(header.Get("Retry-After"))
+	if status != http.StatusServiceUnavailable || err != nil || wait < 1 || wait > 22 || answer["token"] != nil {
+		t.Errorf("%d, Retry-After %q, %v", status, header.Get("Retry-After"), answer)
+	}
+	if got := r.log.last(); got.Reason != "revoked-just-now" || got.Result != audit.Failed {
+		t.Errorf("the audit log says %+v", got)
 	}
 }
