@@ -63,12 +63,11 @@ func (c *call) file(t *text, to *string, secret bool) {
 	}
 }
 
-// check reports all required flags that are missing or empty.
+// check reports all required flags that are missing.
 func (c *call) check() error {
 	var errs []error
 	for _, name := range c.needed {
-		// A list's text is [] when it is empty.
-		if value := c.Flags().Lookup(name).Value.String(); value == "" || value == "[]" {
+		if c.Flags().Lookup(name).Value.String() == "" {
 			errs = append(errs, fmt.Errorf("--%s must be set", name))
 		}
 	}

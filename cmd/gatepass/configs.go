@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"strconv"
 
@@ -72,8 +73,25 @@ tokens of which auth method, and as whom the gateway asks it. Without
 token reviews itself.`
 	addConfigFlags(c, &q.K8sAuthConfigFields, &files)
 	c.need("name", "access-id")
-	handle(c, "gateway-create-k8s-auth-config", &q, &q.Credentials, sentence[v2.ConfigChanged]("Kubernetes auth config %s was created.", &q.Name))
+	handle(c, "gateway-create-k8s-auth-config", &q, &q.Credentials, func(w io.Writer, _ *v2.ConfigChanged) error {
+		_, err := fmt.Fprintf(w, "Kubernetes auth config %s was created.\n- Reviewer: %s\n", cell(q.Name), reviewer(&q.K8sAuthConfigFields))
+		return err
+	})
 	return c.Command
+}
+
+// reviewer says as whom the gateway will ask, because what was asked for follows
+// from what was given and what was not.
+func reviewer(q *v2.K8sAuthConfigFields) string {
+	switch {
+	case q.UseGWServiceAccount.Or(false):
+		return "the gateway's own service account"
+	case q.TokenReviewerJWT != "":
+		return "the account of the token that was given"
+	case q.K8sClientCertificate != "":
+		return "the user of the client certificate"
+	}
+	return "each pod's own token"
 }
 
 func newUpdateConfig() *cobra.Command {

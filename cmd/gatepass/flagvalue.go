@@ -1,8 +1,10 @@
 package main
 
 import (
+	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -79,6 +81,12 @@ func (o optionalText) String() string {
 
 func (o optionalText) Type() string { return "string" }
 
+// addDescription defines the flag of an update that may empty the description.
+func addDescription(f *pflag.FlagSet, to **string) {
+	f.Var(optionalText{to}, "description", "what it is for; \"\" empties it")
+	mayBeEmpty(f, "description")
+}
+
 // subClaimsFlag is CLAIM=PATTERN, each claim once. Commas are part of the
 // pattern, where they mean "or".
 type subClaimsFlag struct{ to *map[string]string }
@@ -107,9 +115,68 @@ func (s subClaimsFlag) String() string {
 
 func (s subClaimsFlag) Type() string { return "CLAIM=PATTERN" }
 
+// listFlag is a list that grows with every time the flag is given. Entries may be
+// empty; refuseEmpty finds them.
+type listFlag struct {
+	to *[]string
+	// whole entries may have commas in them.
+	whole bool
+}
+
+func (l listFlag) Set(text string) error {
+	if l.whole {
+		return l.Append(text)
+	}
+	// Quotes let an entry have commas.
+	entries, err := csv.NewReader(strings.NewReader(text)).Read()
+	if errors.Is(err, io.EOF) {
+		return l.Append("")
+	}
+	if err != nil {
+		return errors.New("use commas between values, and double quotes around one that has commas or quotes")
+	}
+	*l.to = append(*l.to, entries...)
+	return nil
+}
+
+func (l listFlag) String() string {
+	if l.to == nil {
+		return ""
+	}
+	return strings.Join(*l.to, ",")
+}
+
+// Type is one that shells complete again and again.
+func (l listFlag) Type() string {
+	if l.whole {
+		return "stringArray"
+	}
+	return "stringSlice"
+}
+
+// Append implements pflag.SliceValue.
+func (l listFlag) Append(entry string) error {
+	*l.to = append(*l.to, entry)
+	return nil
+}
+
+// Replace implements pflag.SliceValue.
+func (l listFlag) Replace(entries []string) error {
+	*l.to = nil
+	for _, entry := range entries {
+		if err := l.Append(entry); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// GetSlice implements pflag.SliceValue.
+func (l listFlag) GetSlice() []string { return *l.to }
+
 // addList defines a flag that may be repeated, or have commas between its values.
 func addList(f *pflag.FlagSet, to *v2.Strings, name, usage string) {
-	f.StringSliceVar((*[]string)(to), name, nil, usage+" (repeatable)")
+	f.Var(listFlag{to: (*[]string)(to)}, name, usage+" (repeatable)")
 }
 
 func joinClaims[V string | []string](claims map[string]V) string {

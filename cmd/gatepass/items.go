@@ -44,7 +44,8 @@ func newCreateSecret() *cobra.Command {
   printf %s "$PASSWORD" | gatepass create-secret -n /demo/app/db-password --value-file -`)
 	c.Flags().StringVarP(&q.Name, "name", "n", "", "name of the item, a path")
 	c.Flags().StringVar(&q.Description, "description", "", "what it is for")
-	c.Flags().StringSliceVarP((*[]string)(&q.Tags), "tag", "t", nil, "tag (repeatable)")
+	mayBeEmpty(c.Flags(), "description")
+	c.Flags().VarP(listFlag{to: (*[]string)(&q.Tags)}, "tag", "t", "tag (repeatable)")
 	c.prepare = func(*input) error { return needValue(&value) }
 	addValue(c, &value, &q.Value)
 	c.need("name")
@@ -78,7 +79,7 @@ func newGetSecretValue() *cobra.Command {
   gatepass get-secret-value -n /demo/app/db-password --version -3`)
 	c.Long = `Print the value of a secret, or a JSON object with the values of several. A
 version that is negative gives the last versions, as JSON.`
-	c.Flags().StringArrayVarP((*[]string)(&q.Names), "name", "n", nil, "name of an item (repeatable)")
+	c.Flags().VarP(listFlag{to: (*[]string)(&q.Names), whole: true}, "name", "n", "name of an item (repeatable)")
 	c.Flags().Var(intFlag{&q.Version}, "version", "version; 0 for the latest, -N for the last N")
 	c.need("name")
 	handle(c, "get-secret-value", &q, &q.Credentials, func(w io.Writer, a *map[string]json.RawMessage) error {
@@ -151,7 +152,7 @@ func newUpdateItem() *cobra.Command {
 	f := c.Flags()
 	f.StringVarP(&q.Name, "name", "n", "", "name of the item")
 	f.StringVar(&q.NewName, "new-name", "", "rename it")
-	f.Var(optionalText{&q.Description}, "description", "what it is for")
+	addDescription(f, &q.Description)
 	addList(f, &q.AddTag, "add-tag", "tag to add")
 	addList(f, &q.RmTag, "rm-tag", "tag to remove")
 	c.need("name")

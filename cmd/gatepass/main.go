@@ -61,6 +61,8 @@ Exit codes: 0 done, 1 not done, 2 a mistake on the command line.`,
 		SilenceUsage:  true,
 		Args:          unknownCommand,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		// No command has another.
+		PersistentPreRunE: refuseEmpty,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}

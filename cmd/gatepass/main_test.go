@@ -187,6 +187,34 @@ func TestCommandsThatPrintDataHaveJSON(t *testing.T) {
 	}
 }
 
+// An empty value is what a variable leaves that is not set.
+func TestNoCommandTakesAnEmptyValueForNone(t *testing.T) {
+	t.Parallel()
+	takes := map[string]bool{}
+	for _, cmd := range commands(newRootCommand()) {
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			root := newRootCommand()
+			args := strings.Fields(cmd.CommandPath() + " --" + f.Name + "=")[1:]
+			found, rest, err := root.Find(args)
+			if err == nil {
+				err = found.ParseFlags(rest)
+			}
+			if err == nil {
+				err = root.PersistentPreRunE(found, nil)
+			}
+			if err == nil {
+				takes[f.Name] = true
+			} else if !strings.Contains(err.Error(), "--"+f.Name) {
+				t.Errorf("%s: %v", args, err)
+			}
+		})
+	}
+	want := map[string]bool{"description": true, "filter": true, "pagination-token": true}
+	if diff := cmp.Diff(want, takes); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // Both spellings are the same command.
 func TestBothSpellingsTakeTheSameFlags(t *testing.T) {
 	t.Parallel()

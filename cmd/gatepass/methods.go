@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -71,6 +74,7 @@ answer has its access id, and the private key that sessions are signed with. Sav
 the key: it is told only once, and gateway-create-k8s-auth-config wants it.`
 	addMethodFlags(c.Flags(), &q.AuthMethodFields)
 	addMethodK8sFlags(c, &q.AuthMethodK8sFields, &key)
+	mayBeEmpty(c.Flags(), "description")
 	addBool(c.Flags(), &q.GenKey.Bool, "gen-key", "make the key pair; without it, --public-key is needed (default true)")
 	c.need("name")
 	handle(c, "create-auth-method-k8s", &q, &q.Credentials, printCreatedMethod)
@@ -83,13 +87,14 @@ func newCreateMethodKey(use string) *cobra.Command {
 	c.Long = `Create an auth method that lets in who has its access key. The key is told only
 once.`
 	addMethodFlags(c.Flags(), &q.AuthMethodFields)
+	mayBeEmpty(c.Flags(), "description")
 	c.need("name")
 	handle(c, "create-auth-method", &q, &q.Credentials, printCreatedMethod)
 	return c.Command
 }
 
 // createdMethod is a v2.CreatedAuthMethod of which JSON has what scripts read, and
-// nothing else.
+// what they should not overlook.
 type createdMethod struct{ v2.CreatedAuthMethod }
 
 // MarshalJSON implements json.Marshaler.
@@ -98,11 +103,12 @@ func (c *createdMethod) MarshalJSON() ([]byte, error) {
 		AccessID   string `json:"access_id"`
 		PrivateKey string `json:"prv_key,omitempty"`
 		AccessKey  string `json:"access_key,omitempty"`
-	}{c.AccessID, c.PrivateKey, c.AccessKey})
+		EveryPod   bool   `json:"every_pod,omitzero"`
+	}{c.AccessID, c.PrivateKey, c.AccessKey, c.EveryPod})
 }
 
 func printCreatedMethod(w io.Writer, a *createdMethod) error {
-	if _, err := fmt.Fprintf(w, "Auth method %s was created.\n", cell(a.Name)); err != nil {
+	if _, err := fmt.Fprintf(w, "Auth method %s was created.%s\n", cell(a.Name), unrestricted(a.EveryPod)); err != nil {
 		return err
 	}
 	// Not in columns: a private key is longer than any terminal's line.
@@ -122,13 +128,20 @@ func newUpdateMethodK8s(use string) *cobra.Command {
 	c := newCall(use, "Change an auth method for pods", `  gatepass `+spelled(use, "auth-method update")+` -n my-k8s-auth-method --bound-namespaces my-namespace-a,my-namespace-b
 
   # bind no pod names any more
-  gatepass `+spelled(use, "auth-method update")+` -n my-k8s-auth-method --bound-pod-names ""`)
+  gatepass `+spelled(use, "auth-method update")+` -n my-k8s-auth-method --unbind bound-pod-names`)
 	c.Long = "Change an auth method. What is not given stays as it is; a list is replaced as a whole."
 	addMethodFlags(c.Flags(), &q.AuthMethodFields)
 	addMethodK8sFlags(c, &q.AuthMethodK8sFields, &key)
 	c.Flags().StringVar(&q.NewName, "new-name", "", "rename it")
+	addUnbind(c, map[string]*v2.Strings{
+		"bound-namespaces": &q.BoundNamespaces, "bound-pod-names": &q.BoundPodNames, "bound-sa-names": &q.BoundSANames,
+		"bound-ips": &q.BoundIPs, "gw-bound-ips": &q.GWBoundIPs,
+	})
 	c.need("name")
-	handle(c, "update-auth-method-k8s", &q, &q.Credentials, sentence[v2.Named]("Auth method %s was changed.", &q.Name))
+	handle(c, "update-auth-method-k8s", &q, &q.Credentials, func(w io.Writer, a *v2.UpdatedAuthMethod) error {
+		_, err := fmt.Fprintf(w, "Auth method %s was changed.%s\n", cell(q.Name), unrestricted(a.EveryPod))
+		return err
+	})
 	return c.Command
 }
 
@@ -139,9 +152,45 @@ func newUpdateMethodKey(use string) *cobra.Command {
 	c.Long = "Change an auth method. What is not given stays as it is; a list is replaced as a whole."
 	addMethodFlags(c.Flags(), &q.AuthMethodFields)
 	c.Flags().StringVar(&q.NewName, "new-name", "", "rename it")
+	addUnbind(c, map[string]*v2.Strings{"bound-ips": &q.BoundIPs, "gw-bound-ips": &q.GWBoundIPs})
 	c.need("name")
 	handle(c, "update-auth-method", &q, &q.Credentials, sentence[v2.Named]("Auth method %s was changed.", &q.Name))
 	return c.Command
+}
+
+// addUnbind defines the flag that takes restrictions off. An empty list would say
+// the same, but is as easily written by mistake.
+func addUnbind(c *call, lists map[string]*v2.Strings) {
+	names := slices.Sorted(maps.Keys(lists))
+	var unbound []string
+	c.Flags().Var(listFlag{to: &unbound}, "unbind", "restrictions to take off: "+strings.Join(names, ", ")+" (repeatable)")
+	completeWith(c.Command, "unbind", names...)
+	earlier := c.prepare
+	c.prepare = func(in *input) error {
+		for _, name := range unbound {
+			switch values, ok := lists[name]; {
+			case !ok:
+				return usageError{fmt.Errorf("--unbind: use %s", strings.Join(names, ", "))}
+			case len(*values) > 0:
+				return usageError{fmt.Errorf("--unbind %s and --%s exclude each other", name, name)}
+			default:
+				*values = v2.Strings{}
+			}
+		}
+		if earlier == nil {
+			return nil
+		}
+		return earlier(in)
+	}
+}
+
+// unrestricted is what is said of an auth method that everything in a cluster may
+// log in by, which few people want.
+func unrestricted(everyPod bool) string {
+	if !everyPod {
+		return ""
+	}
+	return " It lets in every pod of the cluster."
 }
 
 func newGetMethod(use string) *cobra.Command {
@@ -167,6 +216,9 @@ func printMethod(w io.Writer, m *v2.AuthMethod) error {
 		{"Forces sub-claims", yes(info.ForceSubClaims)},
 	}
 	if k := info.K8s; k != nil {
+		if k.EveryPod {
+			properties = append(properties, property{"Lets in", "every pod of the cluster"})
+		}
 		properties = append(properties,
 			property{"Audience", k.Audience},
 			property{"Bound namespaces", list(k.BoundNamespaces)},
@@ -232,6 +284,7 @@ func addPaging(c *call, p *v2.Paging) {
 	f := c.Flags()
 	f.StringVar(&p.Filter, "filter", "", "part of the names that are wanted")
 	f.StringVar(&p.PaginationToken, "pagination-token", "", "go on where the answer before ended")
+	mayBeEmpty(f, "filter", "pagination-token") // of a list that goes on, and of one that ended
 	f.StringVar(&p.AutoPagination, "auto-pagination", "", "disabled for the first page only (default everything)")
 	completeWith(c.Command, "auto-pagination", v2.PaginationEnabled, v2.PaginationDisabled)
 }

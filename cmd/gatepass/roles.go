@@ -26,6 +26,7 @@ func newCreateRole() *cobra.Command {
 	c := newCall("create-role", "Create a role, without rules", `  gatepass create-role -n app-reader --description "reads what the app needs"`)
 	c.Flags().StringVarP(&q.Name, "name", "n", "", "name of the role")
 	c.Flags().StringVar(&q.Description, "description", "", "what it is for")
+	mayBeEmpty(c.Flags(), "description")
 	c.need("name")
 	handle(c, "create-role", &q, &q.Credentials, sentence[v2.Named]("Role %s was created.", &q.Name))
 	return c.Command
@@ -36,7 +37,7 @@ func newUpdateRole() *cobra.Command {
 	c := newCall("update-role", "Change a role's name or description", "  gatepass update-role -n app-reader --new-name apps/reader")
 	c.Flags().StringVarP(&q.Name, "name", "n", "", "name of the role")
 	c.Flags().StringVar(&q.NewName, "new-name", "", "rename it")
-	c.Flags().Var(optionalText{&q.Description}, "description", "what it is for")
+	addDescription(c.Flags(), &q.Description)
 	c.need("name")
 	handle(c, "update-role", &q, &q.Credentials, sentence[v2.Updated]("Role %s was changed.", &q.Name))
 	return c.Command

@@ -50,6 +50,8 @@ type CreatedAuthMethod struct {
 	PrivateKey string `json:"prv_key,omitempty"`
 	// AccessKey is of methods of type access_key.
 	AccessKey string `json:"access_key,omitempty"`
+	// EveryPod is K8sAccessRules.EveryPod.
+	EveryPod bool `json:"every_pod,omitzero"`
 }
 
 // UpdateAuthMethodK8s is /update-auth-method-k8s and /auth-method-update-k8s.
@@ -58,6 +60,13 @@ type UpdateAuthMethodK8s struct {
 	AuthMethodFields
 	AuthMethodK8sFields
 	NewName string `json:"new-name,omitempty"`
+}
+
+// UpdatedAuthMethod answers it.
+type UpdatedAuthMethod struct {
+	Name string `json:"name"`
+	// EveryPod is K8sAccessRules.EveryPod.
+	EveryPod bool `json:"every_pod,omitzero"`
 }
 
 // UpdateAuthMethodKey is /update-auth-method and /auth-method-update-api-key.
@@ -170,6 +179,9 @@ type K8sAccessRules struct {
 	BoundNamespaces []string `json:"bound_namespaces,omitempty"`
 	BoundPodNames   []string `json:"bound_pod_names,omitempty"`
 	BoundSANames    []string `json:"bound_service_account_names,omitempty"`
+	// EveryPod is whether no name is bound, so that every pod of the cluster may log
+	// in. It is not in the original API.
+	EveryPod bool `json:"every_pod,omitzero"`
 	// GenKeyPair is "true" or "false".
 	GenKeyPair string `json:"gen_key_pair"`
 	// PublicKey is base64 of its PEM.

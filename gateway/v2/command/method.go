@@ -43,7 +43,7 @@ func createMethod(ctx context.Context, by *Session, m catalog.Method) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	answer := v2.CreatedAuthMethod{Name: created.Name, AccessID: created.AccessID, AccessKey: created.AccessKey}
+	answer := v2.CreatedAuthMethod{Name: created.Name, AccessID: created.AccessID, AccessKey: created.AccessKey, EveryPod: everyPod(&m)}
 	if len(created.PrivateKey) > 0 {
 		answer.PrivateKey = base64.StdEncoding.EncodeToString(created.PrivateKey)
 	}
@@ -88,7 +88,18 @@ func updateMethod(ctx context.Context, by *Session, f *v2.AuthMethodFields, newN
 	if err := by.UpdateMethod(ctx, name, m); err != nil {
 		return nil, err
 	}
-	return v2.Named{Name: strings.TrimPrefix(m.Name, "/")}, nil
+	return v2.UpdatedAuthMethod{Name: strings.TrimPrefix(m.Name, "/"), EveryPod: everyPod(&m)}, nil
+}
+
+// everyPod says whether an auth method lets in whatever runs in the cluster: it
+// binds no name, or all of them.
+func everyPod(m *catalog.Method) bool {
+	for _, bound := range [][]string{m.Namespaces, m.PodNames, m.ServiceAccounts} {
+		if len(bound) > 0 && !slices.Contains(bound, "*") {
+			return false
+		}
+	}
+	return m.Type == catalog.TypeK8s
 }
 
 // setMethod puts in what a request sets.
@@ -250,6 +261,7 @@ func tellMethod(m *catalog.Method, associations []catalog.Association) v2.AuthMe
 			BoundNamespaces: m.Namespaces,
 			BoundPodNames:   m.PodNames,
 			BoundSANames:    m.ServiceAccounts,
+			EveryPod:        everyPod(m),
 			GenKeyPair:      strconv.FormatBool(m.GeneratedKey),
 			PublicKey:       base64.StdEncoding.EncodeToString([]byte(m.PublicKey)),
 			Algorithm:       algorithm(m.PublicKey),
