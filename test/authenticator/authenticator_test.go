@@ -33,10 +33,12 @@ import (
 
 const (
 	accessID = "p-abcdefghij12km"
-	port     = 8000
+	// anyAudience is of a method that takes what the API server takes.
+	anyAudience = "p-anyaudience2km"
+	port        = 8000
 )
 
-// The configurations of the two API servers. They are in docs/gateway.md, too.
+// The configurations of the two API servers. They are in docs/authenticator.md, too.
 const (
 	structured = `apiVersion: apiserver.config.k8s.io/v1
 kind: AuthenticationConfiguration
@@ -47,9 +49,9 @@ jwt:
     certificateAuthority: |
 CA
   claimMappings:
-    username: {claim: sub, prefix: "gatepass:"}
+    username: {expression: '"gatepass:" + claims.access_id + ":" + claims.sub'}
     groups:
-      expression: '["gatepass:sessions", "gatepass:access-id:" + claims.access_id] + claims.sub_claims.namespace.map(n, "gatepass:namespace:" + n)'
+      expression: '["gatepass:sessions", "gatepass:access-id:" + claims.access_id] + claims.sub_claims.namespace.map(n, "gatepass:" + claims.access_id + ":namespace:" + n)'
     extra:
     - {key: gatepass.dev/pod-name, valueExpression: 'has(claims.sub_claims.pod_name) ? claims.sub_claims.pod_name : []'}
 `
@@ -89,10 +91,10 @@ func TestAnAPIServerTakesSessions(t *testing.T) {
 				return err == nil
 			}, func() string { return "the gateway's log:\n" + s.gateway.Logs() })
 			user := who.Status.UserInfo
-			if want := "gatepass:system:serviceaccount:shop:web"; user.Username != want {
+			if want := "gatepass:" + accessID + ":system:serviceaccount:shop:web"; user.Username != want {
 				t.Errorf("the user is %q, want %q", user.Username, want)
 			}
-			for _, group := range []string{"gatepass:sessions", "gatepass:access-id:" + accessID, "gatepass:namespace:shop", "system:authenticated"} {
+			for _, group := range []string{"gatepass:sessions", "gatepass:access-id:" + accessID, "gatepass:" + accessID + ":namespace:shop", "system:authenticated"} {
 				if !strings.Contains(fmt.Sprint(user.Groups), group) {
 					t.Errorf("group %s is not in %v", group, user.Groups)
 				}
@@ -102,6 +104,7 @@ func TestAnAPIServerTakesSessions(t *testing.T) {
 			}
 			s.checkRights(t, session)
 			s.checkForgeries(t, session)
+			s.checkNoLogin(t, session)
 			if row.revocable {
 				s.checkRevocation(t, session)
 			}
@@ -156,8 +159,10 @@ kind: GatewayConfig
 issuer: `+s.issuer+`
 authMethods:
 - {name: pods, accessID: `+accessID+`, kubernetes: {audience: gatepass}}
+- {name: anybody, accessID: `+anyAudience+`, kubernetes: {}}
 kubernetesAuthConfigs:
 - {name: k8s-conf, accessID: `+accessID+`, reviewer: {type: gateway}}
+- {name: any-conf, accessID: `+anyAudience+`, reviewer: {type: gateway}}
 `),
 		DataDir: t.TempDir(), CertFile: cert, KeyFile: key, Kubeconfig: s.cluster.Kubeconfig, BindAddress: address, Port: port,
 	})
@@ -255,7 +260,7 @@ func (s *setup) checkRights(t *testing.T, session string) {
 	_, err = s.cluster.Client.RbacV1().RoleBindings("shop").Create(ctx, &rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: "sessions"},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: "pods"},
-		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "gatepass:namespace:shop"}},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: "Group", Name: "gatepass:" + accessID + ":namespace:shop"}},
 	}, metav1.CreateOptions{})
 	check(t, err)
 	await.Until(t, "the binding takes effect", func() bool { return pods("shop") == nil }, func() string { return fmt.Sprint(pods("shop")) })
@@ -284,6 +289,24 @@ func (s *setup) checkForgeries(t *testing.T, session string) {
 		_, err := s.as(t, forged).AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
 		if !apierrors.IsUnauthorized(err) {
 			t.Errorf("a token with %s: %v", name, err)
+		}
+	}
+}
+
+// checkNoLogin logs in with the session, which the API server takes for a user's
+// credential: it would never end if it bought the next one.
+func (s *setup) checkNoLogin(t *testing.T, session string) {
+	t.Helper()
+	for config, row := range map[string]struct{ accessID, want string }{
+		"k8s-conf": {accessID, "failed to validate token"},
+		"any-conf": {anyAudience, "the token is not a service account's"},
+	} {
+		var answer struct{ Token, Error string }
+		s.post(t, "/auth", map[string]string{
+			"access-id": row.accessID, "access-type": "k8s", "k8s-auth-config-name": config, "k8s-service-account-token": session,
+		}, &answer)
+		if answer.Token != "" || !strings.Contains(answer.Error, row.want) {
+			t.Errorf("%s: a session logs in: %q", config, answer.Error)
 		}
 	}
 }
