@@ -20,16 +20,20 @@ import (
 // Path is where the gateway has the authenticator, below any of its bases.
 const Path = "k8s/token-review"
 
-// Prefix begins every user name and group that the authenticator gives. Without
-// it a session of a pod would have all rights of the pod's service account, in
-// whichever cluster asks; administrators bind roles to the names with prefix.
+// Prefix begins every user name and group that the authenticator gives, and the
+// access id follows. Without them a session of a pod would have all rights of the
+// pod's service account, in whichever cluster asks, and whoever may make one auth
+// method could be anybody. Administrators bind roles to the whole names.
 const Prefix = "gatepass:"
 
 // Keys of the extra attributes begin with this domain, as Kubernetes' own do.
 const extraDomain = "gatepass.dev/"
 
+// The versions of a TokenReview, which are alike. An API server asks with the older
+// one unless --authentication-token-webhook-version says otherwise.
 const (
 	apiVersion = "authentication.k8s.io/v1"
+	apiBeta    = "authentication.k8s.io/v1beta1"
 	kind       = "TokenReview"
 	// maxBody has room for a session of the largest size and what is around it.
 	maxBody = 2 * session.MaxLength
@@ -103,7 +107,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var asked review
-	if err := json.Unmarshal(body, &asked); err != nil || asked.APIVersion != apiVersion || asked.Kind != kind {
+	if err := json.Unmarshal(body, &asked); err != nil || asked.APIVersion != apiVersion && asked.APIVersion != apiBeta || asked.Kind != kind {
 		refuse(w, http.StatusBadRequest, "the body is not a "+kind+" of "+apiVersion)
 		return
 	}
@@ -113,7 +117,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, "the gateway has no valid configuration yet")
 		return
 	}
-	answer := review{APIVersion: apiVersion, Kind: kind, Status: judge(sessions, asked.Spec.Token, asked.Spec.Audiences)}
+	answer := review{APIVersion: asked.APIVersion, Kind: kind, Status: judge(sessions, asked.Spec.Token, asked.Spec.Audiences)}
 	text, err := json.Marshal(answer, json.Deterministic(true))
 	if err != nil {
 		h.log.ErrorContext(r.Context(), "a token review could not be written", "error", err)
@@ -129,7 +133,7 @@ func judge(sessions Sessions, token string, audiences []string) status {
 		return status{Error: err.Error()}
 	}
 	s := status{Authenticated: true, User: &user{
-		Username: Prefix + claims.Subject,
+		Username: Prefix + claims.AccessID + ":" + claims.Subject,
 		UID:      first(claims.SubClaims["service_account_uid"]),
 		Groups:   []string{Prefix + "sessions", Prefix + "access-id:" + claims.AccessID},
 		Extra:    map[string][]string{extraDomain + "session-id": {claims.ID}, extraDomain + "access-id": {claims.AccessID}},
@@ -140,7 +144,7 @@ func judge(sessions Sessions, token string, audiences []string) status {
 		}
 	}
 	if namespace := first(claims.SubClaims["namespace"]); namespace != "" {
-		s.User.Groups = append(s.User.Groups, Prefix+"namespace:"+namespace)
+		s.User.Groups = append(s.User.Groups, Prefix+claims.AccessID+":namespace:"+namespace)
 	}
 	// A session is for its auth method. Who asks for that audience is told so; an
 	// empty answer means the API server's own audience (TokenReviewStatus).

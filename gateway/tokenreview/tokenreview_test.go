@@ -42,8 +42,8 @@ func ask(token, audiences string) string {
 
 func TestReviews(t *testing.T) {
 	t.Parallel()
-	const who = `"user":{"username":"gatepass:system:serviceaccount:shop:web","uid":"u1",` +
-		`"groups":["gatepass:sessions","gatepass:access-id:p-abcdefghij12km","gatepass:namespace:shop"],` +
+	const who = `"user":{"username":"gatepass:p-abcdefghij12km:system:serviceaccount:shop:web","uid":"u1",` +
+		`"groups":["gatepass:sessions","gatepass:access-id:p-abcdefghij12km","gatepass:p-abcdefghij12km:namespace:shop"],` +
 		`"extra":{"gatepass.dev/access-id":["p-abcdefghij12km"],"gatepass.dev/namespace":["shop"],"gatepass.dev/pod-name":["web-1"],` +
 		`"gatepass.dev/pod-uid":["u2"],"gatepass.dev/service-account-name":["web"],"gatepass.dev/session-id":["id1"]}}`
 	for _, row := range []struct {
@@ -56,7 +56,8 @@ func TestReviews(t *testing.T) {
 		{"an audience that is the session's is confirmed", ask("good", `"other","p-abcdefghij12km"`), 200, `"audiences":["p-abcdefghij12km"]`},
 		{"what is no session is not authenticated, and why", ask("bad", ""), 200, `"status":{"authenticated":false,"error":"the session has expired"}`},
 		{"an empty token is not authenticated", ask("", ""), 200, `"authenticated":false`},
-		{"another version is refused", strings.Replace(ask("good", ""), "/v1", "/v1beta1", 1), 400, "is not a TokenReview of authentication.k8s.io/v1"},
+		{"the version that API servers begin with is answered in it", strings.Replace(ask("good", ""), "/v1", "/v1beta1", 1), 200, `{"apiVersion":"authentication.k8s.io/v1beta1","kind":"TokenReview",`},
+		{"another version is refused", strings.Replace(ask("good", ""), "/v1", "/v2", 1), 400, "is not a TokenReview of authentication.k8s.io/v1"},
 		{"another kind is refused", strings.Replace(ask("good", ""), "TokenReview", "Pod", 1), 400, "is not a TokenReview"},
 		{"a field of the wrong type is refused", strings.Replace(ask("good", ""), `"good"`, "1", 1), 400, "is not a TokenReview"},
 		{"no JSON is refused", "token", 400, "is not a TokenReview"},
