@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -84,6 +85,16 @@ type Options struct {
 	MaxWaiting int
 	MaxTotal   int
 	Patience   time.Duration
+	// ClientRate bounds the requests of one address, of IPv6 of one network of 64
+	// bits; probes and the published keys are free. MethodRate bounds the logins with
+	// one auth method, and, apart from them, the commands of its sessions. Zero sets
+	// no limit.
+	ClientRate Rate
+	MethodRate Rate
+	// MaxReads and MaxChanges are how many commands on the catalog are under way at a
+	// time. Zero means the defaults.
+	MaxReads   int
+	MaxChanges int
 }
 
 // Defaults of Options.
@@ -123,10 +134,15 @@ type Gateway struct {
 	// lists and bulky bound how many requests at a time answer with everything
 	// there is, and how many have bodies of more than maxUsualBody.
 	lists, bulky *limiter
-	guesses      *guesses
-	byName       map[string]*route
-	reviews      *tokenreview.Handler
-	vault        *vault.Handler
+	// reads and changes bound the commands on the catalog.
+	reads, changes *gate
+	guesses        *guesses
+	clients        *rates[netip.Prefix]
+	// by access id
+	methodLogins, methodCommands *rates[string]
+	byName                       map[string]*route
+	reviews                      *tokenreview.Handler
+	vault                        *vault.Handler
 }
 
 // New makes a gateway.
@@ -141,7 +157,9 @@ func New(o Options) (*Gateway, error) {
 		maxTotal:   int64(orDefault(o.MaxTotal, DefaultMaxTotal)),
 		patience:   time.Duration(orDefault(int64(o.Patience), int64(DefaultPatience))),
 	}
-	metrics, err := newMetrics(o.Metrics, limits.waiting)
+	reads := newGate(int64(orDefault(o.MaxReads, defaultMaxReads)), commandPatience)
+	changes := newGate(int64(orDefault(o.MaxChanges, defaultMaxChanges)), commandPatience)
+	metrics, err := newMetrics(o.Metrics, limits.waiting, reads, changes)
 	if err != nil {
 		return nil, err
 	}
@@ -153,6 +171,9 @@ func New(o Options) (*Gateway, error) {
 		log:     o.Logger,
 		metrics: metrics,
 		limits:  limits,
+		reads:   reads, changes: changes,
+		clients:      newRates[netip.Prefix](o.ClientRate),
+		methodLogins: newRates[string](o.MethodRate), methodCommands: newRates[string](o.MethodRate),
 	}
 	patience := g.limits.patience
 	g.lists = &limiter{slots: make(chan struct{}, maxLists), maxWaiting: maxWaitingLarge, patience: patience}

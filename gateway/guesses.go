@@ -42,18 +42,9 @@ func (g guesser) allowance() time.Duration {
 	return maxGuesses * guessInterval
 }
 
-// guessersOf names a client by its address, of IPv6 by the network of 64 bits
-// that one host can have to itself.
 func guessersOf(client netip.Addr, accessID string) [2]guesser {
-	bits := 32
-	if client.Is6() {
-		bits = 64
-	}
-	prefix, err := client.Prefix(bits)
-	if err != nil {
-		prefix = netip.Prefix{} // no address is known, as in tests
-	}
-	return [2]guesser{{prefix, shorten(accessID)}, {client: prefix}}
+	network := networkOf(client)
+	return [2]guesser{{network, shorten(accessID)}, {client: network}}
 }
 
 // wait is for how long a client may not try; 0 lets it.

@@ -34,6 +34,12 @@ func (g *Gateway) enter(c *call, a *attempt, authConfig *AuthConfig, method *aut
 		a.denyBy(denial)
 		return
 	}
+	// Only logins that succeed take of the method's rate: whoever has no identity of
+	// its could use it up otherwise. Those who come when there is none are not
+	// reviewed first.
+	if g.limit(a, g.methodLogins.look(method.AccessID, time.Now())) {
+		return
+	}
 	identity := g.identify(c, a, authConfig, method, token)
 	if identity == nil {
 		return

@@ -41,6 +41,14 @@ const (
 	reasonKey           = "access-key-mismatch"
 	reasonGuesses       = "too-many-failures"
 	reasonRevoked       = "revoked-just-now"
+	reasonRate          = "rate-limited"
+)
+
+// eventLogin is what the audit log calls a login, and eventVault a request by
+// Vault's protocol of somebody who has no session.
+const (
+	eventLogin = "login"
+	eventVault = "vault"
 )
 
 // attempt is one login under way, and the audit event that it becomes.
@@ -48,6 +56,8 @@ type attempt struct {
 	event audit.Event
 	// refused is set unless the login was granted.
 	refused *refusal
+	// unrecorded refusals are those of which the audit log has enough.
+	unrecorded bool
 	// token, claims and method are the session's.
 	token  string
 	claims *session.Claims
@@ -115,15 +125,22 @@ func (g *Gateway) logIn(c *call, try func(*attempt)) *attempt {
 	g.metrics.inFlight.Inc()
 	defer g.metrics.inFlight.Dec()
 
-	a := &attempt{event: audit.Event{Time: began.UTC(), Event: "login", Client: addressText(c.Request)}}
+	a := &attempt{event: audit.Event{Time: began.UTC(), Event: eventLogin, Client: addressText(c.Request)}}
 	g.tryTo(c, a, try)
-	if err := g.audit.Write(&a.event); err != nil {
+	if err := g.record(a); err != nil {
 		g.log.ErrorContext(c.Context(), "the audit log can't be written; logins are refused", "error", err)
 		a.end(audit.Failed, reasonAudit, "", &refusal{http.StatusServiceUnavailable, "the gateway can't record logins at the moment", 10 * time.Second})
 	}
 	g.metrics.logins.WithLabelValues(string(a.event.Result), a.event.Reason).Inc()
 	g.metrics.loginSeconds.Observe(time.Since(began).Seconds())
 	return a
+}
+
+func (g *Gateway) record(a *attempt) error {
+	if a.unrecorded {
+		return nil
+	}
+	return g.audit.Write(&a.event)
 }
 
 // tryTo makes an attempt that ends in the audit log even if it panics.
@@ -160,6 +177,9 @@ func (g *Gateway) grant(c *call, a *attempt, method *authmethod.Method, who iden
 	}
 	if life < time.Second { // it has expired since it was looked at, or does within the second
 		a.deny(http.StatusUnauthorized, string(authmethod.ReasonAccessExpired), "", "unauthorized: the auth method's access expired")
+		return
+	}
+	if g.limit(a, g.methodLogins.take(method.AccessID, now)) {
 		return
 	}
 	token, claims, err := c.state.Sessions().Sign(session.Grant{

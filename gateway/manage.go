@@ -47,6 +47,14 @@ func (g *Gateway) managed(named command.Command) func(*call) (any, *refusal) {
 				return nil, refused
 			}
 		}
+		turn, limit := g.changes, limitChanges
+		if named.Reads {
+			turn, limit = g.reads, limitReads
+		}
+		if err := g.turn(c.Context(), turn, limit); err != nil {
+			return nil, &refusal{http.StatusTooManyRequests, "too many requests at a time; try again", 2 * time.Second}
+		}
+		defer turn.leave()
 		ctx, cancel := context.WithTimeout(c.Context(), commandTimeout)
 		defer cancel()
 		answer, err := named.Run(ctx, by, request)
@@ -55,6 +63,15 @@ func (g *Gateway) managed(named command.Command) func(*call) (any, *refusal) {
 		}
 		return answer, nil
 	}
+}
+
+// turn waits for a command's turn. After nil, leave must be called.
+func (g *Gateway) turn(ctx context.Context, of *gate, limit string) error {
+	err := of.enter(ctx)
+	if errors.Is(err, errOverloaded) {
+		g.metrics.limited.WithLabelValues(limit).Inc()
+	}
+	return err
 }
 
 // token is the session token of a request: in its body, or in the header that
@@ -89,6 +106,9 @@ func (g *Gateway) claims(c *call, name, token string) (*session.Claims, *refusal
 	claims, _, err := g.verify(c.state, token)
 	if err != nil {
 		return nil, g.stranger(c, name, token, err)
+	}
+	if refused := g.overMethodRate(c.Request, name, claims); refused != nil {
+		return nil, refused
 	}
 	return claims, nil
 }

@@ -22,11 +22,12 @@ type metrics struct {
 	inFlight     prometheus.Gauge
 	commands     *prometheus.CounterVec
 	panics       prometheus.Counter
+	limited      *prometheus.CounterVec
 }
 
 // newMetrics registers the metrics; waiting tells how many logins wait for their
-// turn.
-func newMetrics(registry prometheus.Registerer, waiting func() int64) (*metrics, error) {
+// turn, and the gates how many commands are under way.
+func newMetrics(registry prometheus.Registerer, waiting func() int64, reads, changes *gate) (*metrics, error) {
 	m := &metrics{
 		logins: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gatepass_gateway_logins_total",
@@ -49,15 +50,31 @@ func newMetrics(registry prometheus.Registerer, waiting func() int64) (*metrics,
 			Name: "gatepass_gateway_panics_total",
 			Help: "Requests that ended in a panic. Each is a defect.",
 		}),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gatepass_gateway_requests_limited_total",
+			Help: "Requests answered 429, by the limit that they were beyond: client-rate and method-rate, which are set by flags, or reads and changes, which are commands that waited too long for their turn.",
+		}, []string{"limit"}),
 	}
 	// A counter that is not there yet hides its first increase from rate().
 	m.logins.WithLabelValues(string(audit.Failed), reasonOverloaded)
+	for _, limit := range []string{limitClient, limitMethod, limitReads, limitChanges} {
+		m.limited.WithLabelValues(limit)
+	}
 	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gatepass_gateway_logins_waiting",
 		Help: "Logins that wait for their turn to have their token reviewed.",
 	}, func() float64 { return float64(waiting()) })
+	underWay := func(kind string, of *gate) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name:        "gatepass_gateway_commands_in_flight",
+			Help:        "Commands on the catalog that are under way, by kind (read, change).",
+			ConstLabels: prometheus.Labels{"kind": kind},
+		}, func() float64 { return float64(of.inside.Load()) })
+	}
 	var errs []error
-	for _, c := range []prometheus.Collector{m.logins, m.loginSeconds, m.inFlight, m.commands, m.panics, queue} {
+	for _, c := range []prometheus.Collector{
+		m.logins, m.loginSeconds, m.inFlight, m.commands, m.panics, m.limited, queue, underWay("read", reads), underWay("change", changes),
+	} {
 		errs = append(errs, registry.Register(c))
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -100,6 +100,12 @@ func refuse(status int, format string, args ...any) *refusal {
 // redirect, which clients don't follow with a POST.
 func (g *Gateway) dispatch(w http.ResponseWriter, r *http.Request) {
 	if strings.HasPrefix(r.URL.Path, vault.Prefix) {
+		if r.URL.Path != vault.HealthPath { // probes are free
+			if refused := g.overRate(r); refused != nil {
+				vault.Refuse(w, refused.status, refused.retryAfter, refused.public)
+				return
+			}
+		}
 		g.vault.ServeHTTP(w, r)
 		return
 	}
@@ -113,9 +119,15 @@ func (g *Gateway) dispatch(w http.ResponseWriter, r *http.Request) {
 		g.get(w, r, func() { g.serveKeys(w, (*session.Keyring).Discovery) })
 	case strings.TrimPrefix(session.JWKSPath, "/"):
 		g.get(w, r, func() { g.serveKeys(w, (*session.Keyring).JWKS) })
-	case tokenreview.Path:
-		g.reviews.ServeHTTP(w, r)
 	default:
+		if refused := g.overRate(r); refused != nil {
+			writeRefusal(w, refused)
+			return
+		}
+		if name == tokenreview.Path {
+			g.reviews.ServeHTTP(w, r)
+			return
+		}
 		g.post(w, r, name)
 	}
 }
@@ -191,12 +203,14 @@ func (c *call) decode(limit int64, v any) *refusal {
 	if c.ContentLength > limit {
 		return tooLarge
 	}
-	// Of the right size at once: growing would leave several times as much behind.
+	// Of the right size at once: growing would leave several times as much behind, and
+	// copies of what may be a secret.
 	size := c.ContentLength
 	if size < 0 {
 		size = limit
 	}
 	body := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	defer func() { clear(body.Bytes()) }()
 	_, err := body.ReadFrom(http.MaxBytesReader(c.writer, c.Body, limit))
 	var maxBytes *http.MaxBytesError
 	switch {

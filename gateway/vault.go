@@ -34,8 +34,14 @@ func (g *Gateway) newVault() (*vault.Handler, error) {
 // vaultTurn waits for the same turns as the V2 API's large requests.
 func (g *Gateway) vaultTurn(ctx context.Context, of vault.Turns) (giveBack func(), err error) {
 	turns := g.lists
-	if of == vault.Bodies {
+	switch of {
+	case vault.Reads:
+		return g.reads.leave, g.turn(ctx, g.reads, limitReads)
+	case vault.Changes:
+		return g.changes.leave, g.turn(ctx, g.changes, limitChanges)
+	case vault.Bodies:
 		turns = g.bulky
+	case vault.Lists:
 	}
 	if err := turns.acquire(ctx); err != nil {
 		return nil, err
@@ -108,10 +114,13 @@ func (g *Gateway) vaultSession(r *http.Request, token string) (*vault.Session, e
 	}
 	claims, until, err := g.verify(state, token)
 	if err != nil {
-		if refused := g.stranger(&call{Request: r, state: state}, "vault", token, err); refused.status == http.StatusServiceUnavailable {
+		if refused := g.stranger(&call{Request: r, state: state}, eventVault, token, err); refused.status == http.StatusServiceUnavailable {
 			return nil, catalog.ErrUnrecorded
 		}
 		return nil, err
+	}
+	if refused := g.overMethodRate(r, eventVault, claims); refused != nil {
+		return nil, &vault.TooMany{Text: refused.public, RetryAfter: refused.retryAfter}
 	}
 	method, ok := state.AuthMethod(claims.AccessID)
 	if !ok {

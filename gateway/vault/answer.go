@@ -100,9 +100,12 @@ const retryAfter = 5 * time.Second
 // defect of the gateway.
 func refusalOf(err error) *refusal {
 	var refused *refusal
+	var tooMany *TooMany
 	switch {
 	case errors.As(err, &refused):
 		return refused
+	case errors.As(err, &tooMany):
+		return &refusal{http.StatusTooManyRequests, []string{tooMany.Text}, tooMany.RetryAfter}
 	case errors.Is(err, ErrSealed):
 		return &refusal{http.StatusServiceUnavailable, []string{textSealed}, retryAfter}
 	case errors.Is(err, catalog.ErrDenied):
@@ -128,14 +131,23 @@ func (h *Handler) refuse(ctx context.Context, w http.ResponseWriter, err error) 
 		h.options.Logger.ErrorContext(ctx, "a request of Vault's protocol failed unexpectedly", "error", err)
 		refused = refuse(http.StatusInternalServerError, "internal error")
 	}
-	if refused.retryAfter > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt(int64((refused.retryAfter+time.Second-1)/time.Second), 10))
+	refused.write(w)
+}
+
+// Refuse says no in this protocol's form before a Handler gets to see the request.
+func Refuse(w http.ResponseWriter, status int, retryAfter time.Duration, texts ...string) {
+	(&refusal{status, texts, retryAfter}).write(w)
+}
+
+func (r *refusal) write(w http.ResponseWriter) {
+	if r.retryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt(int64((r.retryAfter+time.Second-1)/time.Second), 10))
 	}
-	texts := make([]string, len(refused.texts))
-	for i, text := range refused.texts {
+	texts := make([]string, len(r.texts))
+	for i, text := range r.texts {
 		texts[i] = strings.ToValidUTF8(text, "�") // it may quote what the caller sent
 	}
-	err = (&answer{status: refused.status, body: struct {
+	err := (&answer{status: r.status, body: struct {
 		Errors []string `json:"errors"`
 	}{texts}}).write(w)
 	if err != nil { // a list of texts can always be written

@@ -38,13 +38,20 @@ type call struct {
 	as      catalog.Accessor
 	// turns are to be given back when the answer is written.
 	turns []func()
+	// begin waits for the turn of a change, when its body has been read: how long that
+	// takes is up to the caller. It is nil for endpoints that are public.
+	begin func() error
 }
 
 // take waits for a turn.
 func (h *Handler) take(c *call, of Turns) error {
 	giveBack, err := h.options.Turn(c.Context(), of)
 	if err != nil {
-		return &refusal{http.StatusTooManyRequests, []string{"too many large requests at a time; try again"}, 2 * time.Second}
+		what := "requests"
+		if of == Bodies || of == Lists {
+			what = "large requests"
+		}
+		return &refusal{http.StatusTooManyRequests, []string{"too many " + what + " at a time; try again"}, 2 * time.Second}
 	}
 	c.turns = append(c.turns, giveBack)
 	return nil
@@ -160,7 +167,7 @@ func (h *Handler) authenticate(c *call) error {
 	}
 	found, err := h.options.Session(c.Request, c.token)
 	switch {
-	case errors.Is(err, ErrSealed), errors.Is(err, catalog.ErrUnrecorded):
+	case errors.Is(err, ErrSealed), errors.Is(err, catalog.ErrUnrecorded), errors.As(err, new(*TooMany)):
 		return err
 	case err != nil && c.token == "":
 		return refuse(http.StatusForbidden, textDenied)
@@ -181,12 +188,14 @@ func (c *call) decode(limit int64, v any) error {
 	if c.ContentLength > limit {
 		return tooLarge
 	}
-	// Of the right size at once: growing would leave several times as much behind.
+	// Of the right size at once: growing would leave several times as much behind, and
+	// copies of what may be a secret.
 	size := c.ContentLength
 	if size < 0 {
 		size = limit
 	}
 	body := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	defer func() { clear(body.Bytes()) }()
 	_, err := body.ReadFrom(http.MaxBytesReader(c.writer, c.Body, limit))
 	var maxBytes *http.MaxBytesError
 	switch {
@@ -194,10 +203,15 @@ func (c *call) decode(limit int64, v any) error {
 		return tooLarge
 	case err != nil:
 		return refuse(http.StatusBadRequest, "the request body could not be read")
-	case body.Len() == 0:
+	case body.Len() > 0:
+		if err := decode(body.Bytes(), v); err != nil {
+			return err
+		}
+	}
+	if c.begin == nil {
 		return nil
 	}
-	return decode(body.Bytes(), v)
+	return c.begin()
 }
 
 // decode reads JSON. Its errors name the field and don't quote the value, which

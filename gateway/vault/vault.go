@@ -23,11 +23,24 @@ import (
 // Prefix is the path that everything is under.
 const Prefix = "/v1/"
 
+// HealthPath is the probe's.
+const HealthPath = Prefix + "sys/health"
+
 // DefaultMount is where the items are, as a key-value engine of version 2.
 const DefaultMount = "secret"
 
 // ErrSealed means that the gateway has nothing yet to answer from.
 var ErrSealed = errors.New("the gateway has no valid configuration yet")
+
+// TooMany means that a session's auth method has more requests than it may.
+type TooMany struct {
+	// Text is for the caller.
+	Text       string
+	RetryAfter time.Duration
+}
+
+// Error implements error.
+func (e *TooMany) Error() string { return e.Text }
 
 const listPage = 1000
 
@@ -36,13 +49,13 @@ type Options struct {
 	// Login lets in whom the credentials belong to, and records it.
 	Login func(*http.Request, Credentials) Outcome
 	// Session verifies the session token of a request, which may be empty, in
-	// memory, and records who has none. The error is ErrSealed,
+	// memory, and records who has none. The error is ErrSealed, *TooMany,
 	// catalog.ErrUnrecorded, or says why the token is not valid.
 	Session func(r *http.Request, token string) (*Session, error)
 	// As does what a caller asks.
 	As func(catalog.Caller) catalog.Accessor
-	// Turn waits until it is the turn of a request that takes much memory. What it
-	// returns is called when that was answered. An error means that there are too many.
+	// Turn waits until it is the turn of a request. What it returns is called when that
+	// was answered. An error means that there are too many.
 	Turn func(context.Context, Turns) (giveBack func(), err error)
 	// Client is the address of a request's connection, for the audit log.
 	Client func(*http.Request) string
@@ -58,10 +71,13 @@ type Options struct {
 // Turns are of what requests wait for.
 type Turns int
 
-// The turns: of requests with bodies of more than UsualBody bytes, and of lists.
+// The turns: of requests with bodies of more than UsualBody bytes, of lists, and of
+// whatever else reads or changes something.
 const (
 	Bodies Turns = iota
 	Lists
+	Reads
+	Changes
 )
 
 // UsualBody is how large a body may be that waits for no turn.
@@ -114,7 +130,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			giveBack()
 		}
 	}()
-	given, err := h.answer(c)
+	given, err := h.answer(c) //nolint:contextcheck // a call has the context of its request
 	if err == nil {
 		err = given.write(w)
 	}
@@ -136,10 +152,22 @@ func (h *Handler) answer(c *call) (*answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !found.public {
-		if err := h.authenticate(c); err != nil {
-			return nil, err
-		}
+	if found.public {
+		return do(c)
+	}
+	if err := h.authenticate(c); err != nil {
+		return nil, err
+	}
+	switch c.Method {
+	case http.MethodPost, http.MethodPut:
+		c.begin = func() error { return h.take(c, Changes) }
+	case http.MethodDelete:
+		err = h.take(c, Changes)
+	default:
+		err = h.take(c, Reads)
+	}
+	if err != nil {
+		return nil, err
 	}
 	return do(c)
 }

@@ -123,29 +123,36 @@ func TestBodiesAreBounded(t *testing.T) {
 	}
 }
 
-func TestLargeRequestsWaitForTheirTurn(t *testing.T) {
+func TestRequestsWaitForTheirTurn(t *testing.T) {
 	t.Parallel()
 	body := `{"data":{"a":"` + strings.Repeat("x", UsualBody) + `"}}`
 	for _, tt := range []struct {
 		name, method, path, body string
 		turns                    []Turns
 	}{
-		{"a list", "LIST", "/v1/secret/metadata/", "", []Turns{Lists}},
-		{"a list of roles", "LIST", "/v1/auth/kubernetes/role", "", []Turns{Lists}},
-		{"a large item", "POST", "/v1/secret/data/a", body, []Turns{Bodies}},
-		{"a small item waits for none", "POST", "/v1/secret/data/a", `{"data":{"a":"x"}}`, nil},
-		{"reading waits for none", "GET", "/v1/secret/data/a", "", nil},
+		{"a list", "LIST", "/v1/secret/metadata/", "", []Turns{Reads, Lists}},
+		{"a list of roles", "LIST", "/v1/auth/kubernetes/role", "", []Turns{Reads, Lists}},
+		{"a large item", "POST", "/v1/secret/data/a", body, []Turns{Bodies, Changes}},
+		{"a small item", "POST", "/v1/secret/data/a", `{"data":{"a":"x"}}`, []Turns{Changes}},
+		{"reading", "GET", "/v1/secret/data/a", "", []Turns{Reads}},
+		{"deleting", "DELETE", "/v1/secret/metadata/a", "", []Turns{Changes}},
+		{"a change without a body", "PUT", "/v1/auth/token/revoke-self", "", []Turns{Changes}},
+		{"a body that can't be read waits for none", "PUT", "/v1/secret/data/a", "{", nil},
+		{"a probe waits for none", "GET", "/v1/sys/health", "", nil},
+		{"a login has turns of its own", "PUT", "/v1/auth/kubernetes/login", `{"role":"web","jwt":"a.b.c"}`, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
 			r.withCatalog(t)
+			r.outcome = Outcome{Result: audit.Denied, Status: http.StatusUnauthorized}
 			got := r.do(t, tt.method, tt.path, tt.body)
 			if diff := cmp.Diff(tt.turns, r.taken); diff != "" || r.given != len(tt.turns) || got.status == http.StatusTooManyRequests {
 				t.Errorf("%d %s; %d given back; %s", got.status, got.text, r.given, diff)
 			}
 			r.busy = true
-			if got := r.do(t, tt.method, tt.path, tt.body); (got.status == http.StatusTooManyRequests) != (len(tt.turns) > 0) {
+			got = r.do(t, tt.method, tt.path, tt.body)
+			if tooMany := got.status == http.StatusTooManyRequests; tooMany != (len(tt.turns) > 0) || tooMany != (got.header.Get("Retry-After") != "") {
 				t.Errorf("%d %s with too many", got.status, got.text)
 			}
 		})

@@ -45,6 +45,8 @@ type Command struct {
 	// Whole is whether an answer may tell of everything there is, which takes much
 	// memory; few of these should be carried out at a time.
 	Whole bool
+	// Reads is whether it changes nothing.
+	Reads bool
 
 	request func() v2.Request
 	run     func(context.Context, *Session, v2.Request) (any, error)
@@ -88,6 +90,11 @@ func (c Command) whole() Command {
 	return c
 }
 
+func (c Command) reads() Command {
+	c.Reads = true
+	return c
+}
+
 // Table lists all commands. New spellings of the API have the object first.
 func Table() []Command {
 	return []Command{
@@ -95,28 +102,28 @@ func Table() []Command {
 		command(createMethodKey, "create-auth-method", "auth-method-create-api-key"),
 		command(updateMethodK8s, "update-auth-method-k8s", "auth-method-update-k8s"),
 		command(updateMethodKey, "update-auth-method", "auth-method-update-api-key"),
-		command(getMethod, "get-auth-method", "auth-method-get"),
-		command(listMethods, "list-auth-methods", "auth-method-list").whole(),
+		command(getMethod, "get-auth-method", "auth-method-get").reads(),
+		command(listMethods, "list-auth-methods", "auth-method-list").reads().whole(),
 		command(deleteMethod, "delete-auth-method", "auth-method-delete"),
 		command(resetAccessKey, "reset-access-key"),
 
 		command(createConfig, "gateway-create-k8s-auth-config").upTo(maxConfig),
 		command(updateConfig, "gateway-update-k8s-auth-config").upTo(maxConfig),
-		command(getConfig, "gateway-get-k8s-auth-config"),
+		command(getConfig, "gateway-get-k8s-auth-config").reads(),
 		command(deleteConfig, "gateway-delete-k8s-auth-config"),
-		command(getGatewayConfig, "gateway-get-config").whole(),
+		command(getGatewayConfig, "gateway-get-config").reads().whole(),
 
 		command(createSecret, "create-secret").upTo(MaxBody),
 		command(updateSecretValue, "update-secret-val").upTo(MaxBody),
-		command(getSecretValue, "get-secret-value"),
-		command(describeItem, "describe-item"),
-		command(listItems, "list-items").whole(),
+		command(getSecretValue, "get-secret-value").reads(),
+		command(describeItem, "describe-item").reads(),
+		command(listItems, "list-items").reads().whole(),
 		command(updateItem, "update-item"),
 		command(deleteItem, "delete-item"),
 
 		command(createRole, "create-role"),
-		command(getRole, "get-role"),
-		command(listRoles, "list-roles").whole(),
+		command(getRole, "get-role").reads(),
+		command(listRoles, "list-roles").reads().whole(),
 		command(updateRole, "update-role"),
 		command(deleteRole, "delete-role"),
 		command(setRule, "set-role-rule"),
@@ -125,11 +132,11 @@ func Table() []Command {
 		command(updateAssociation, "update-assoc"),
 		command(deleteAssociation, "delete-assoc"),
 
-		command(describePermissions, "describe-permissions"),
+		command(describePermissions, "describe-permissions").reads(),
 		command(revokeCreds, "revoke-creds"),
 		command(revokeIdentity, "revoke-identity-sessions"),
 		command(revokeMethod, "revoke-auth-method-sessions"),
-		command(getSettings, "get-account-settings"),
+		command(getSettings, "get-account-settings").reads(),
 		command(updateSettings, "update-account-settings"),
 	}
 }
