@@ -3,6 +3,7 @@ package review
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -28,16 +29,47 @@ const (
 	// issuerInterval is how long a discovered issuer is taken for granted, and how
 	// long it is left alone that there is none to be read.
 	issuerInterval = 10 * time.Minute
-	// issuerPause is the same for an issuer that a token contradicts.
+	// issuerPause is the same for an issuer that a token contradicts, and after the
+	// API server failed to tell.
 	issuerPause = 10 * time.Second
+	// issuerTimeout is short because a login waits for it.
+	issuerTimeout = 2 * time.Second
 )
 
 // issuers knows the API server's issuer.
 type issuers struct {
-	mu    sync.Mutex
-	found string
-	asked time.Time
+	// asking is full while somebody asks the API server.
+	asking chan struct{}
+
+	mu     sync.Mutex
+	found  string
+	asked  time.Time
+	failed bool
 }
+
+func newIssuers() issuers { return issuers{asking: make(chan struct{}, 1)} }
+
+// known is what the API server said last, and whether that is good enough.
+func (i *issuers) known(good time.Duration) (found string, enough bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.failed {
+		good = issuerPause
+	}
+	return i.found, time.Since(i.asked) < good
+}
+
+func (i *issuers) learn(found string, err error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if err == nil {
+		i.found = found
+	}
+	i.asked, i.failed = time.Now(), err != nil && !errors.Is(err, errNotTold)
+}
+
+// errNotTold is of a reviewer that may not read the API server's issuer.
+var errNotTold = errors.New("the API server does not tell its issuer")
 
 // checkIssuer compares what an accepted token says of its issuer. The text is
 // trustworthy: the API server has verified the signature over it.
@@ -56,7 +88,7 @@ func (c *Client) checkIssuer(ctx context.Context, token string) error {
 			want = c.discovered(ctx, issuerPause)
 		}
 		if want == "" {
-			return nil
+			return ctx.Err() //nolint:wrapcheck // of a caller who did not wait for the answer
 		}
 	}
 	if got == want {
@@ -85,22 +117,33 @@ func issuerOf(token string) string {
 }
 
 // discovered is the issuer that the API server names, or empty if it does not tell
-// the reviewer. What it said is good for that long.
+// the reviewer. What it said is good for that long; while one login asks again, the
+// others go by it.
 func (c *Client) discovered(ctx context.Context, good time.Duration) string {
-	c.issuers.mu.Lock()
-	defer c.issuers.mu.Unlock()
-	if time.Since(c.issuers.asked) < good {
-		return c.issuers.found
+	found, enough := c.issuers.known(good)
+	if enough {
+		return found
 	}
-	found, err := c.discover(ctx)
-	if err != nil && ctx.Err() != nil {
-		return c.issuers.found // the caller has gone; the next one asks
+	select {
+	case c.issuers.asking <- struct{}{}:
+	default:
+		if found != "" {
+			return found
+		}
+		select {
+		case c.issuers.asking <- struct{}{}:
+		case <-ctx.Done():
+			return ""
+		}
 	}
-	if err == nil {
-		c.issuers.found = found
+	defer func() { <-c.issuers.asking }()
+	if found, enough = c.issuers.known(good); enough {
+		return found
 	}
-	c.issuers.asked = time.Now()
-	return c.issuers.found
+	// The answer is for all logins, so it is waited for even if this one has gone.
+	c.issuers.learn(c.discover(context.WithoutCancel(ctx)))
+	found, _ = c.issuers.known(good)
+	return found
 }
 
 func (c *Client) discover(ctx context.Context) (string, error) {
@@ -109,7 +152,7 @@ func (c *Client) discover(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("discover the issuer: %w", err)
 	}
 	address.Path = strings.TrimSuffix(address.Path, path) + discoveryPath
-	asked, cancel := context.WithTimeout(ctx, c.timeout)
+	asked, cancel := context.WithTimeout(ctx, min(c.timeout, issuerTimeout))
 	defer cancel()
 	req, err := http.NewRequestWithContext(asked, http.MethodGet, address.String(), http.NoBody)
 	if err != nil {
@@ -123,6 +166,10 @@ func (c *Client) discover(ctx context.Context) (string, error) {
 	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if err != nil {
 		return "", fmt.Errorf("discover the issuer: %w", err)
+	}
+	switch res.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound:
+		return "", fmt.Errorf("discover the issuer: the API server answers %d: %w", res.StatusCode, errNotTold)
 	}
 	var document struct {
 		Issuer string `json:"issuer"`

@@ -1,6 +1,7 @@
 package review
 
 import (
+	"context"
 	"encoding/base64"
 	"errors"
 	"net/http"
@@ -89,5 +90,50 @@ func TestAnIssuerThatChanges(t *testing.T) {
 		expect(legacyIssuer, true, 3)
 		time.Sleep(issuerInterval)
 		expect("https://b", true, 4)
+	})
+}
+
+// An API server that does not answer costs a login two seconds at most, and the
+// others none, once the issuer was known; and it is asked again soon.
+func TestAnIssuerThatIsSlowToTell(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		asked, hangs := 0, true
+		c := asking(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			if asked++; hangs {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			}
+			return remote{status: 200, body: `{"issuer":"https://a"}`}.RoundTrip(r)
+		}))
+		check := func(ctx context.Context, issuer string, want time.Duration, accepted bool) {
+			t.Helper()
+			began := time.Now()
+			err := c.checkIssuer(ctx, of(`{"iss":"`+issuer+`"}`))
+			if took := time.Since(began); took != want || accepted != (err == nil) {
+				t.Errorf("after %s: %v", took, err)
+			}
+		}
+		check(t.Context(), "https://a", issuerTimeout, true) // nobody knows better
+		check(t.Context(), "https://b", 0, true)
+		time.Sleep(issuerPause)
+		go check(t.Context(), "https://b", issuerTimeout, true)
+		synctest.Wait()
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		check(impatient, "https://b", time.Second, false)
+		time.Sleep(issuerPause + issuerTimeout)
+		hangs = false
+		check(t.Context(), "https://b", 0, false)
+		time.Sleep(issuerInterval)
+		hangs = true
+		go check(t.Context(), "https://a", issuerTimeout, true)
+		synctest.Wait()
+		check(t.Context(), "https://a", 0, true)
+		check(t.Context(), "https://b", 0, false)
+		time.Sleep(time.Minute)
+		if asked != 4 {
+			t.Errorf("asked %d times", asked)
+		}
 	})
 }

@@ -101,6 +101,7 @@ func New(o Options) (*Client, error) {
 		self:      o.Self,
 		issuer:    o.Issuer,
 		anyIssuer: o.AnyIssuer,
+		issuers:   newIssuers(),
 		timeout:   o.Timeout,
 		observe:   o.Observe,
 
