@@ -168,11 +168,12 @@ A running gateway does the same by itself when the key that seals changes.` + on
 }
 
 func tellResealed(out io.Writer, done maintenance.Resealed) error {
-	text := fmt.Sprintf("%d values were sealed anew.\n", done.Count)
+	_, err := fmt.Fprintf(out, "%d values were sealed anew.\n", done.Count)
 	for _, id := range slices.Sorted(maps.Keys(done.Usage)) {
-		text += fmt.Sprintf("%d values are sealed under %s.\n", done.Usage[id], id)
+		if err == nil {
+			_, err = fmt.Fprintf(out, "%d values are sealed under %s.\n", done.Usage[id], id)
+		}
 	}
-	_, err := io.WriteString(out, text)
 	return err
 }
 

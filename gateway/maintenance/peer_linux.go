@@ -16,7 +16,7 @@ func peerOf(c *net.UnixConn) (peer, error) {
 	var found *syscall.Ucred
 	var asked error
 	err = raw.Control(func(fd uintptr) {
-		found, asked = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED) //nolint:gosec // a file descriptor is small
+		found, asked = syscall.GetsockoptUcred(int(fd), syscall.SOL_SOCKET, syscall.SO_PEERCRED)
 	})
 	if err := errors.Join(err, asked); err != nil {
 		return peer{}, fmt.Errorf("find out who connects: %w", err)
@@ -28,6 +28,6 @@ func peerOf(c *net.UnixConn) (peer, error) {
 // moment at which it has another. Linux takes it over to the name.
 func restrict(_, _ string, c syscall.RawConn) error {
 	var changed error
-	err := c.Control(func(fd uintptr) { changed = syscall.Fchmod(int(fd), socketMode) }) //nolint:gosec // see above
+	err := c.Control(func(fd uintptr) { changed = syscall.Fchmod(int(fd), socketMode) })
 	return errors.Join(err, changed)
 }

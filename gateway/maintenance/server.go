@@ -51,8 +51,10 @@ type Options struct {
 	Keeper Keeper
 	Logger *slog.Logger
 
-	// stall is stallTimeout unless a test has less time.
+	// stall is stallTimeout, and owner this process's user, unless a test has less
+	// time and no other user.
 	stall time.Duration
+	owner int
 }
 
 // Server does for clients what they can't do while the gateway has the store open.
@@ -73,11 +75,14 @@ func Listen(ctx context.Context, o Options) (*Server, error) {
 	if o.stall == 0 {
 		o.stall = stallTimeout
 	}
+	if o.owner == 0 {
+		o.owner = os.Geteuid()
+	}
 	listener, err := listen(ctx, o.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("listen for maintenance: %w", err)
 	}
-	s := &Server{options: o, listener: &peerListener{Listener: listener, owner: os.Geteuid(), log: o.Logger}, busy: make(chan struct{}, 1)}
+	s := &Server{options: o, listener: &peerListener{Listener: listener, owner: o.owner, log: o.Logger}, busy: make(chan struct{}, 1)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+pingPath, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	mux.HandleFunc("POST "+backupPath, s.act(backupTimeout, s.backup))
@@ -111,13 +116,15 @@ type peerKey struct{}
 // Run serves until ctx is done; then what is under way is broken off.
 func (s *Server) Run(ctx context.Context) error {
 	s.http.BaseContext = func(net.Listener) context.Context { return ctx }
-	ended := make(chan error, 1)
-	go func() { ended <- s.http.Serve(s.listener) }()
 	var failure error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		failure = s.http.Serve(s.listener)
+	}()
 	select {
 	case <-ctx.Done():
-	case failure = <-ended:
-		ended <- failure
+	case <-ended:
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
@@ -126,7 +133,7 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	<-ended
 	s.busy <- struct{}{}
-	if failure != nil && ctx.Err() == nil {
+	if !errors.Is(failure, http.ErrServerClosed) {
 		return fmt.Errorf("serve maintenance: %w", failure)
 	}
 	return nil
