@@ -104,6 +104,11 @@ func (a *auth) resolve() (*profile.Profile, error) {
 				return nil, usageError{fmt.Errorf("--%s goes with --access-id; without it, the profile says how to log in", f.name)}
 			}
 		}
+		if err := config.CheckURL(a.gatewayURL); err == nil { // check tells of it otherwise
+			if err := checkPlace(nameOfProfile(a.profile), p, a.gatewayURL); err != nil {
+				return nil, err
+			}
+		}
 		a.accessID, a.accessType, a.authConfig = p.AccessID, p.AccessType, p.AuthConfig
 		return p, nil
 	}

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -86,11 +89,32 @@ func (c *connection) logIn(ctx context.Context, at *gatewayAt, p *profile.Profil
 		return "", usageError{errors.New("there is no session: use --token-file, --token or " + tokenFileVariable + ", or make a profile that logs in with gatepass configure")}
 	}
 	person, err := fromProfile(nameOfProfile(c.profile), p)
+	if err == nil {
+		err = checkPlace(nameOfProfile(c.profile), p, at.url)
+	}
 	if err != nil {
 		return "", err
 	}
 	s, err := person.logIn(ctx, at)
 	return s.Token, err
+}
+
+// checkPlace refuses to log in by a profile anywhere but at its gateway: whoever gets
+// somebody to call another address would get an access key, or a pod's token.
+func checkPlace(name string, p *profile.Profile, at string) error {
+	if place(at) == place(p.GatewayURL) {
+		return nil
+	}
+	return usageError{fmt.Errorf("profile %q logs in at %s only, and --gateway-url is another server; name one of that server by --profile, or give a session by --token-file", name, p.GatewayURL)}
+}
+
+// place is the host and port of an address that CheckURL takes.
+func place(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return address
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), cmp.Or(u.Port(), "443"))
 }
 
 // given is the session that was given, and the folder it lies in if an agent put
