@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gatepass/gatepass/gateway/seal"
+	"github.com/gatepass/gatepass/gateway/store"
 	"github.com/gatepass/gatepass/test/bed"
 	"github.com/gatepass/gatepass/test/machine"
 	"github.com/gatepass/gatepass/test/node"
@@ -61,7 +64,9 @@ func TestAGatewayWithAVolume(t *testing.T) {
 	checkReads(t, ns, "good", "one")
 	alone(t).revoke(t, revoked)
 
+	began := time.Now()
 	restart(t)
+	t.Logf("the gateway was replaced within %s", time.Since(began).Round(100*time.Millisecond))
 	checkKept(t, good, revoked)
 	checkReads(t, ns, "good", "one")
 	a.run(t, "list-roles")
@@ -69,6 +74,7 @@ func TestAGatewayWithAVolume(t *testing.T) {
 	rotate(t, ns, a)
 	remove(t, ns)
 	checkKept(t, good, revoked)
+	maintain(t, a)
 }
 
 // alone is the only gateway.
@@ -131,6 +137,42 @@ func remove(t *testing.T, ns string) {
 		return errors.New("there is none")
 	})
 	checkReads(t, ns, "good", "two")
+}
+
+// maintain does what is for people who can enter the gateway's pod, while it serves.
+func maintain(t *testing.T, a *administrator) {
+	t.Helper()
+	within := func(args ...string) string {
+		return kubectl(t, "", append([]string{"exec", "-n", bed.System, "deployment/" + bed.Gateway.Deployment(), "--", "/gatepass-gateway"}, args...)...)
+	}
+	backup := filepath.Join(t.TempDir(), "backup")
+	if err := os.WriteFile(backup, []byte(within("backup", "--data-dir", "/var/lib/gatepass", "--out", "-")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open(backup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := store.CheckBackup(f); err != nil || info.Items < 5 {
+		t.Errorf("the backup has %d records, %v", info.Items, err)
+	}
+	told := regexp.MustCompile(`Access ID: (\S+)\nAccess Key: (\S+)\n`).FindStringSubmatch(within("reset-admin", "--data-dir", "/var/lib/gatepass"))
+	if told == nil {
+		t.Fatal("no new credentials were told")
+	}
+	for _, row := range []struct {
+		id, key string
+		want    int
+	}{{told[1], told[2], http.StatusOK}, {a.accessID, a.accessKey, http.StatusUnauthorized}} {
+		shared.Await(t, "the gateway knows the new administrator only", func(ctx context.Context) error {
+			status, _, err := alone(t).post(ctx, "/auth", "access-type", "access_key", "access-id", row.id, "access-key", row.key)
+			if err == nil && status != row.want {
+				err = fmt.Errorf("answer %d", status)
+			}
+			return err
+		})
+	}
 }
 
 // replaceSealKey hands the administrator's file to the cluster.
