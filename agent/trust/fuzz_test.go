@@ -32,11 +32,11 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		again, err := parse(bundle + ca)
+		again, err := parse(bundle + "\n" + ca)
 		if err != nil {
 			t.Fatalf("a bundle that can be read can't be added to: %v", err)
 		}
-		if both, err := parse(ca + bundle); err != nil || !both.Equal(again) {
+		if both, err := parse(ca + "\n" + bundle); err != nil || !both.Equal(again) {
 			t.Errorf("the order of certificates matters: %v", err)
 		}
 	})

@@ -38,17 +38,22 @@ func parse(caBundle string) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	rest := []byte(caBundle)
 	for n := 1; ; n++ {
-		var block *pem.Block
-		block, rest = pem.Decode(rest)
+		block, after := pem.Decode(rest)
+		looked, blocks := rest, 0
+		if block != nil {
+			looked, blocks = rest[:len(rest)-len(after)], 1
+		}
+		// Decode skips a block that it can't read.
+		if strings.Count(string(looked), "-----BEGIN") > blocks {
+			return nil, fmt.Errorf("block %d is cut off or is not valid PEM; each BEGIN and END must have a line of its own", n)
+		}
+		if block == nil && n == 1 {
+			return nil, errors.New("holds no PEM certificate; it must hold one or more CERTIFICATE blocks")
+		}
 		if block == nil {
-			if n == 1 {
-				return nil, errors.New("holds no PEM certificate; it must hold one or more CERTIFICATE blocks")
-			}
-			if strings.Contains(string(rest), "-----BEGIN") {
-				return nil, fmt.Errorf("block %d is cut off or is not valid PEM", n)
-			}
 			return pool, nil
 		}
+		rest = after
 		if block.Type != "CERTIFICATE" {
 			// Not quoted further: a private key must not get into a log.
 			return nil, fmt.Errorf("block %d is a %q; only CERTIFICATE blocks belong here", n, printable(block.Type, 40))

@@ -26,7 +26,9 @@ func TestRootsOfBundle(t *testing.T) {
 		"a private key is refused and not quoted":     {one + key, `block 2 is a "EC PRIVATE KEY"`},
 		"a bundle that is cut off is refused":         {one + two[:len(two)/2], "block 2 is cut off"},
 		"a certificate that is no DER is refused":     {"-----BEGIN CERTIFICATE-----\nc2VjcmV0\n-----END CERTIFICATE-----\n", "certificate 1 can't be read"},
-		"base64 that is broken in a block is refused": {strings.Replace(one, "M", "!", 1), "holds no PEM certificate"},
+		"base64 that is broken in a block is refused": {strings.Replace(one, "M", "!", 1), "block 1 is cut off or is not valid PEM"},
+		"a broken block before a good one is refused": {strings.Replace(one, "M", "!", 1) + two, "block 1 is cut off or is not valid PEM"},
+		"files without a newline between are refused": {two + strings.TrimSpace(one) + two + one, "block 2 is cut off or is not valid PEM"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -178,6 +178,7 @@ func TestParseMistakes(t *testing.T) {
 		{"a host without TLS", authConfig("  host: http://x\n  reviewer: {type: gateway}"), "kubernetesAuthConfigs[0].host: Invalid"},
 		{"two CAs", authConfig("  caFile: /ca\n  caBundle: x\n  reviewer: {type: gateway}"), "kubernetesAuthConfigs[0].caBundle: Forbidden"},
 		{"a CA bundle without a certificate", authConfig("  caBundle: x\n  reviewer: {type: gateway}"), "holds no PEM certificate"},
+		{"a CA bundle whose certificates are not on lines of their own", authConfig(`  caBundle: "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE----------BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"` + "\n  reviewer: {type: gateway}"), "block 1 is cut off or is not valid PEM"},
 		{"no reviewer", authConfig("  host: https://x"), "kubernetesAuthConfigs[0].reviewer: Required"},
 		{"a reviewer without a type", authConfig("  reviewer: {}"), "kubernetesAuthConfigs[0].reviewer.type: Required"},
 		{"a reviewer of an unknown type", authConfig("  reviewer: {type: pod}"), "kubernetesAuthConfigs[0].reviewer.type: Unsupported"},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -298,11 +299,19 @@ func CheckURL(v string) string {
 func CheckBundle(bundle string) error {
 	rest, count := []byte(bundle), 0
 	for {
-		var block *pem.Block
-		block, rest = pem.Decode(rest)
+		block, after := pem.Decode(rest)
+		looked, blocks := rest, 0
+		if block != nil {
+			looked, blocks = rest[:len(rest)-len(after)], 1
+		}
+		// Decode skips a block that it can't read.
+		if bytes.Count(looked, []byte("-----BEGIN")) > blocks {
+			return fmt.Errorf("block %d is cut off or is not valid PEM; each BEGIN and END must have a line of its own", count+1)
+		}
 		if block == nil {
 			break
 		}
+		rest = after
 		if block.Type != "CERTIFICATE" {
 			return fmt.Errorf("holds a %s; only certificates belong here", block.Type)
 		}
