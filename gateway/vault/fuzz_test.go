@@ -120,6 +120,7 @@ func checkValue(t *testing.T, sent jsontext.Value) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sent, shown = sent.Clone(), shown.Clone() // which may share their bytes
 	for _, v := range []*jsontext.Value{&sent, &shown} {
 		if err := v.Canonicalize(); err != nil {
 			t.Fatalf("%s: %v", *v, err)
