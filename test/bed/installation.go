@@ -46,10 +46,10 @@ func (b *Bed) install(ctx context.Context, o Options) error {
 			return err
 		}
 	}
-	if err := b.RolledOut(ctx, "kube-system", "coredns"); err != nil {
+	if err := b.Apply(ctx, overlay); err != nil {
 		return err
 	}
-	if err := b.Apply(ctx, overlay); err != nil {
+	if err := b.RolledOut(ctx, "kube-system", "coredns"); err != nil {
 		return err
 	}
 	if err := b.Eventually(ctx, "the webhook injects", b.injects); err != nil {
