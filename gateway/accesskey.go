@@ -17,13 +17,13 @@ func (g *Gateway) authenticateKey(c *call, a *attempt, req *v2.Auth) {
 	}
 	now := time.Now()
 	client := clientAddress(c.Request)
-	if wait := g.guesses.wait(client, req.AccessID, now); wait > 0 {
-		a.end(audit.Denied, reasonGuesses, "", &refusal{http.StatusTooManyRequests, "too many failed logins; try again later", wait})
-		return
-	}
 	method, ok := c.state.AuthMethod(req.AccessID)
 	if !c.state.VerifyAccessKey(req.AccessID, req.AccessKey) || !ok {
-		g.guesses.failed(client, req.AccessID, now)
+		if v := g.guesses.failed(client, req.AccessID, now); v.wait > 0 {
+			a.end(audit.Denied, reasonGuesses, v.detail(), &refusal{http.StatusTooManyRequests, "too many failed logins; try again later", v.wait})
+			a.unrecorded = !v.record
+			return
+		}
 		a.deny(http.StatusUnauthorized, reasonKey, "", "unauthorized: the access id or the access key is wrong")
 		return
 	}

@@ -178,7 +178,7 @@ func New(o Options) (*Gateway, error) {
 	patience := g.limits.patience
 	g.lists = &limiter{slots: make(chan struct{}, maxLists), maxWaiting: maxWaitingLarge, patience: patience}
 	g.bulky = &limiter{slots: make(chan struct{}, maxBulky), maxWaiting: maxWaitingLarge, patience: patience}
-	g.guesses = &guesses{forgiven: map[guesser]time.Time{}}
+	g.guesses = newGuesses()
 	g.byName = map[string]*route{}
 	for _, r := range g.routes() {
 		for _, name := range r.names {

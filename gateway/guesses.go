@@ -2,95 +2,46 @@ package gateway
 
 import (
 	"net/netip"
-	"sync"
 	"time"
 )
 
 // Bounds of failed logins by access key. A key has far too many bits to be
-// guessed; the bounds keep those who try from filling the audit log, and hold
-// for keys of people's own choice, should there ever be some.
+// guessed; the bounds keep those who try from filling the audit log. Who has the
+// right key is let in whatever others of the same address do.
 const (
-	// guessInterval is after how long a failure is forgiven.
-	guessInterval = 6 * time.Second
+	// guessesPerSecond is how fast failures are forgiven.
+	guessesPerSecond = 1. / 6
 	// maxGuesses is how many failures a client may have on one access id, and
 	// maxClientGuesses on all of them together.
 	maxGuesses       = 10
 	maxClientGuesses = 50
-	// maxGuessers bounds what is remembered; beyond it somebody is forgotten.
-	maxGuessers = 4096
 )
 
-// guesses counts failed logins by access key: of a client on an access id, so
-// that one who fails keeps nobody else of the same address out, and of a client
-// on all of them. Nobody can lock an access id for others.
+// guesses counts failed logins by access key: of a client on an access id, and of a
+// client on all of them.
 type guesses struct {
-	mu sync.Mutex
-	// forgiven is when all failures of a guesser are forgiven.
-	forgiven map[guesser]time.Time
+	onOne *rates[guesser]
+	onAll *rates[netip.Prefix]
 }
 
-// guesser is a client, on one access id or, if it is empty, on all.
+// guesser is a client on one access id.
 type guesser struct {
 	client   netip.Prefix
 	accessID string
 }
 
-func (g guesser) allowance() time.Duration {
-	if g.accessID == "" {
-		return maxClientGuesses * guessInterval
+func newGuesses() *guesses {
+	return &guesses{
+		onOne: newRates[guesser](Rate{PerSecond: guessesPerSecond, Burst: maxGuesses}),
+		onAll: newRates[netip.Prefix](Rate{PerSecond: guessesPerSecond, Burst: maxClientGuesses}),
 	}
-	return maxGuesses * guessInterval
 }
 
-func guessersOf(client netip.Addr, accessID string) [2]guesser {
+// failed counts a failure, and says whether it was one too many.
+func (g *guesses) failed(client netip.Addr, accessID string, now time.Time) verdict {
 	network := networkOf(client)
-	return [2]guesser{{network, shorten(accessID)}, {client: network}}
-}
-
-// wait is for how long a client may not try; 0 lets it.
-func (g *guesses) wait(client netip.Addr, accessID string, now time.Time) time.Duration {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	var longest time.Duration
-	for _, who := range guessersOf(client, accessID) {
-		until := g.forgiven[who]
-		if until.Before(now) {
-			until = now // the zero time is further away than a Duration can say
-		}
-		// One more failure must fit.
-		longest = max(longest, until.Sub(now)-who.allowance()+guessInterval)
+	if v := g.onOne.take(guesser{network, shorten(accessID)}, now); v.wait > 0 {
+		return v
 	}
-	return longest
-}
-
-// failed counts a failure.
-func (g *guesses) failed(client netip.Addr, accessID string, now time.Time) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, who := range guessersOf(client, accessID) {
-		until := g.forgiven[who]
-		if until.Before(now) {
-			until = now
-			g.makeRoom(now)
-		}
-		g.forgiven[who] = until.Add(guessInterval)
-	}
-}
-
-// makeRoom forgets those who are forgiven, and if that is not enough, somebody.
-func (g *guesses) makeRoom(now time.Time) {
-	if len(g.forgiven) < maxGuessers {
-		return
-	}
-	for who, until := range g.forgiven {
-		if !until.After(now) {
-			delete(g.forgiven, who)
-		}
-	}
-	for who := range g.forgiven {
-		if len(g.forgiven) < maxGuessers {
-			return
-		}
-		delete(g.forgiven, who)
-	}
+	return g.onAll.take(network, now)
 }

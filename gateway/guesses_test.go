@@ -9,75 +9,61 @@ import (
 
 func TestGuesses(t *testing.T) {
 	t.Parallel()
+	const interval = 6 * time.Second
 	now := time.Unix(1e9, 0)
 	client, neighbour := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	fail := func(g *guesses, client netip.Addr, id string, times int) {
-		for range times {
-			g.failed(client, id, now)
+	fail := func(t *testing.T, g *guesses, client netip.Addr, id string, times int) {
+		t.Helper()
+		for n := range times {
+			if v := g.failed(client, id, now); v.wait != 0 {
+				t.Errorf("failure %d waits %s", n+1, v.wait)
+			}
 		}
 	}
-	fresh := func() *guesses { return &guesses{forgiven: map[guesser]time.Time{}} }
-
+	waits := func(t *testing.T, v verdict) {
+		t.Helper()
+		if v.wait <= interval-time.Millisecond || v.wait > interval+time.Millisecond {
+			t.Errorf("waits %s", v.wait)
+		}
+	}
 	t.Run("a client may fail ten times on an access id", func(t *testing.T) {
 		t.Parallel()
-		g := fresh()
-		fail(g, client, "a", 9)
-		if wait := g.wait(client, "a", now); wait != 0 {
-			t.Errorf("waits %s after nine", wait)
+		g := newGuesses()
+		fail(t, g, client, "a", 10)
+		waits(t, g.failed(client, "a", now))
+		if v := g.failed(client, "a", now.Add(interval+time.Millisecond)); v.wait != 0 {
+			t.Errorf("waits %s when one is forgiven", v.wait)
 		}
-		fail(g, client, "a", 1)
-		if wait := g.wait(client, "a", now); wait != guessInterval {
-			t.Errorf("waits %s after ten", wait)
-		}
-		if wait := g.wait(client, "a", now.Add(guessInterval)); wait != 0 {
-			t.Errorf("waits %s when one is forgiven", wait)
-		}
-		if g.wait(client, "b", now) != 0 || g.wait(neighbour, "a", now) != 0 {
-			t.Error("somebody else waits, too")
-		}
+		fail(t, g, client, "b", 10)
+		fail(t, g, neighbour, "a", 10)
 	})
 	t.Run("a client may fail fifty times in all", func(t *testing.T) {
 		t.Parallel()
-		g := fresh()
+		g := newGuesses()
 		for i := range 10 {
-			fail(g, client, strconv.Itoa(i), 5)
+			fail(t, g, client, strconv.Itoa(i), 5)
 		}
-		if g.wait(client, "new", now) != guessInterval || g.wait(neighbour, "new", now) != 0 {
-			t.Errorf("the client waits %s, and another %s", g.wait(client, "new", now), g.wait(neighbour, "new", now))
-		}
+		waits(t, g.failed(client, "new", now))
+		fail(t, g, neighbour, "new", 1)
 	})
 	t.Run("a network of IPv6 is one client", func(t *testing.T) {
 		t.Parallel()
-		g := fresh()
-		fail(g, netip.MustParseAddr("2001:db8::1"), "a", 10)
-		if g.wait(netip.MustParseAddr("2001:db8::ffff"), "a", now) == 0 || g.wait(netip.MustParseAddr("2001:db8:0:1::1"), "a", now) != 0 {
-			t.Error("the networks are not told apart")
-		}
+		g := newGuesses()
+		fail(t, g, netip.MustParseAddr("2001:db8::1"), "a", 10)
+		waits(t, g.failed(netip.MustParseAddr("2001:db8::ffff"), "a", now))
+		fail(t, g, netip.MustParseAddr("2001:db8:0:1::1"), "a", 1)
 	})
-	t.Run("failures of long ago don't count", func(t *testing.T) {
+	t.Run("failures beyond that are recorded once a second", func(t *testing.T) {
 		t.Parallel()
-		g := fresh()
-		fail(g, client, "a", 10)
-		later := now.Add(time.Hour)
-		g.failed(client, "a", later)
-		if wait := g.wait(client, "a", later); wait != 0 {
-			t.Errorf("waits %s", wait)
+		g := newGuesses()
+		fail(t, g, client, "a", 10)
+		for n := range 3 {
+			if v := g.failed(client, "a", now); v.record != (n == 0) {
+				t.Errorf("failure %d is recorded: %t", n, v.record)
+			}
 		}
-	})
-	t.Run("what is remembered is bounded", func(t *testing.T) {
-		t.Parallel()
-		g := fresh()
-		address := netip.MustParseAddr("10.0.0.0")
-		for i := range 2 * maxGuessers {
-			address = address.Next()
-			g.failed(address, strconv.Itoa(i), now)
-		}
-		if len(g.forgiven) > maxGuessers {
-			t.Errorf("%d are remembered", len(g.forgiven))
-		}
-		g.failed(client, "a", now.Add(time.Hour))
-		if len(g.forgiven) != 2 {
-			t.Errorf("%d are remembered when all others are forgiven", len(g.forgiven))
+		if v := g.failed(client, "a", now.Add(time.Second)); !v.record || v.untold != 2 {
+			t.Errorf("a second later: %+v", v)
 		}
 	})
 }
