@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -105,6 +106,33 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%d are under way in the end", n)
 		}
 	})
+}
+
+func TestHoweverManyServersHangOthersFindRoom(t *testing.T) {
+	t.Parallel()
+	for hanging, want := range map[int]int64{1: 256, 2: 179, 5: 81, 40: 11} {
+		synctest.Test(t, func(t *testing.T) {
+			l := &limits{
+				limiters: map[string]*limiter{}, each: DefaultMaxLogins, maxWaiting: DefaultMaxWaiting,
+				maxTotal: DefaultMaxTotal, patience: DefaultPatience,
+			}
+			for range 400 {
+				for n := range hanging {
+					go func() { _ = l.acquire(t.Context(), strconv.Itoa(n)) }() // who gets a turn keeps it
+				}
+				synctest.Wait()
+			}
+			for n := range hanging {
+				if got := l.of(strconv.Itoa(n)).underWay.Load(); got < want-1 || got > want+1 {
+					t.Errorf("%d hang: one of them holds %d logins, want %d", hanging, got, want)
+				}
+			}
+			if err := l.acquire(t.Context(), "healthy"); err != nil {
+				t.Errorf("%d hang: %v", hanging, err)
+			}
+			time.Sleep(DefaultPatience)
+		})
+	}
 }
 
 // newBlocking makes a reviewer that says when it was entered, and rejects
