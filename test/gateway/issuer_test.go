@@ -50,7 +50,10 @@ func TestIssuerValidation(t *testing.T) {
 	ofNew := mint(t, cluster.TokenRequest{})
 	ofOld := resign(t, ofNew, signerOf(t, moved), func(claims map[string]any) { claims["iss"] = oldIssuer })
 	ofBoth := map[string]string{"new": ofNew, "old": ofOld}
-	stranger := userWithoutDiscovery(t, moved)
+	allow(t, moved, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: "default", Name: "default"})
+	at := []string{"--k8s-host", moved.Host(), "--k8s-ca-cert", base64.StdEncoding.EncodeToString(moved.CA())}
+	account := append([]string{"--token-reviewer-jwt", ofNew}, at...)
+	stranger := append(userWithoutDiscovery(t, moved), at...)
 
 	for i, tt := range []struct {
 		name    string
@@ -64,13 +67,14 @@ func TestIssuerValidation(t *testing.T) {
 		{"the check is off", []string{"--disable-issuer-validation=true"}, ""},
 		{"the check is off and an issuer is named", []string{"--k8s-issuer", oldIssuer, "--disable-issuer-validation=true"}, ""},
 		{"the check is on and no issuer is named", []string{"--disable-issuer-validation=false"}, "old"},
+		{"a service account is the reviewer: it may discover the issuer", account, "old"},
 		{"the reviewer may not discover the issuer", stranger, ""},
 		{"the reviewer may not discover the issuer, which is named", append([]string{"--k8s-issuer", newIssuer}, stranger...), "old"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			config := fmt.Sprintf("conf-%d", i)
 			flags := tt.flags
-			if !strings.Contains(strings.Join(flags, " "), "certificate") {
+			if !strings.Contains(strings.Join(flags, " "), "--k8s-host") {
 				flags = append([]string{"--use-gw-service-account"}, flags...)
 			}
 			a.run(t, "", append([]string{"gateway-create-k8s-auth-config", "--name", config, "--access-id", made.AccessID}, flags...)...)
@@ -108,24 +112,42 @@ func (a *administrator) logIn(t *testing.T, accessID, config, token string, refu
 	}
 }
 
-// userWithoutDiscovery makes a user who may review tokens, and that is all, and returns
-// the flags that make it the reviewer.
+// allow lets a subject review tokens, and nothing else.
+func allow(t *testing.T, c *cluster.Cluster, subject rbacv1.Subject) {
+	t.Helper()
+	must(c.Client.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: "reviews-by-" + subject.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "system:auth-delegator"},
+		Subjects:   []rbacv1.Subject{subject},
+	}, metav1.CreateOptions{}))(t)
+	as := subject.Name
+	if subject.Kind == rbacv1.ServiceAccountKind {
+		as = "system:serviceaccount:" + subject.Namespace + ":" + subject.Name
+	}
+	// The authorizer learns of a binding through a watch.
+	eventually(t, "the binding to take effect", func() error {
+		_, complaint, err := c.Kubectl(t.Context(), "auth", "can-i", "create", "tokenreviews.authentication.k8s.io", "--as="+as)
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, complaint)
+		}
+		return nil
+	})
+}
+
+// userWithoutDiscovery makes a user who may review tokens, and returns the flags that
+// make it the reviewer. The discovery document is for service accounts.
 func userWithoutDiscovery(t *testing.T, c *cluster.Cluster) []string {
 	t.Helper()
 	const name = "reviewer"
-	must(c.Client.RbacV1().ClusterRoleBindings().Create(t.Context(), &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "system:auth-delegator"},
-		Subjects:   []rbacv1.Subject{{Kind: "User", Name: name, APIGroup: rbacv1.GroupName}},
-	}, metav1.CreateOptions{}))(t)
+	allow(t, c, rbacv1.Subject{Kind: rbacv1.UserKind, Name: name, APIGroup: rbacv1.GroupName})
 	access := must(clientcmd.LoadFromFile(must(c.KubeconfigFor(name))(t)))(t)
-	if len(access.AuthInfos) != 1 {
-		t.Fatalf("%d users in the kubeconfig", len(access.AuthInfos))
-	}
 	for _, user := range access.AuthInfos {
-		certificate, key := base64.StdEncoding.EncodeToString(user.ClientCertificateData), base64.StdEncoding.EncodeToString(user.ClientKeyData)
-		return []string{"--k8s-host", c.Host(), "--k8s-ca-cert", base64.StdEncoding.EncodeToString(c.CA()),
-			"--k8s-auth-type", "certificate", "--k8s-client-certificate", certificate, "--k8s-client-key", key}
+		return []string{
+			"--k8s-auth-type", "certificate",
+			"--k8s-client-certificate", base64.StdEncoding.EncodeToString(user.ClientCertificateData),
+			"--k8s-client-key", base64.StdEncoding.EncodeToString(user.ClientKeyData),
+		}
 	}
+	t.Fatal("the kubeconfig has no user")
 	return nil
 }
