@@ -307,8 +307,10 @@ func (g *Gateway) panicked(r *http.Request, v any) {
 
 // clientAddress is that of the connection. Forwarding headers are written by
 // anybody, so they are not looked at.
-func clientAddress(r *http.Request) netip.Addr {
-	address, err := netip.ParseAddrPort(r.RemoteAddr)
+func clientAddress(r *http.Request) netip.Addr { return addressOf(r.RemoteAddr) }
+
+func addressOf(remote string) netip.Addr {
+	address, err := netip.ParseAddrPort(remote)
 	if err != nil {
 		return netip.Addr{}
 	}

@@ -55,6 +55,10 @@ type ServerOptions struct {
 	// MaxConnections is how many connections to the API are served at a time;
 	// more wait to be accepted. Zero means the default.
 	MaxConnections int
+	// MaxClientConnections is how many of them one address may have, of IPv6 one
+	// network of 64 bits; more wait for these to be closed. Zero means three quarters,
+	// so that no client takes all of them.
+	MaxClientConnections int
 	// Registry, if set, gets the metrics of the server itself.
 	Registry prometheus.Registerer
 	// Metrics, if set, is served as /metrics on MetricsListener.
@@ -82,17 +86,33 @@ func NewServer(o ServerOptions) (*Server, error) {
 	if o.API == nil || o.APIListener == nil || o.Certificates == nil || o.Ready == nil || o.Logger == nil {
 		return nil, errors.New("gateway: API, APIListener, Certificates, Ready and Logger must be set")
 	}
-	s := &Server{options: o, listener: newBoundListener(o.APIListener, orDefault(o.MaxConnections, DefaultMaxConnections))}
+	connections := orDefault(o.MaxConnections, DefaultMaxConnections)
+	each := orDefault(o.MaxClientConnections, max(1, connections*3/4))
+	s := &Server{options: o, listener: newBoundListener(o.APIListener, connections, each)}
 	if o.Registry == nil {
 		return s, nil
 	}
-	if err := o.Registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "gatepass_gateway_connections",
-		Help: "Connections to the API. Those beyond the limit wait to be accepted and are not counted.",
-	}, func() float64 { return float64(s.listener.open.Load()) })); err != nil {
+	if err := s.register(o.Registry); err != nil {
 		return nil, fmt.Errorf("register the server's metrics: %w", err)
 	}
 	return s, nil
+}
+
+func (s *Server) register(registry prometheus.Registerer) error {
+	return errors.Join(
+		registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatepass_gateway_connections",
+			Help: "Connections to the API that are served. Those beyond the limit wait to be accepted and are not counted.",
+		}, func() float64 { return float64(s.listener.open.Load()) })),
+		registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatepass_gateway_connections_waiting",
+			Help: "Connections to the API that wait for others of the same client to be closed.",
+		}, func() float64 { return float64(s.listener.waiting()) })),
+		registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gatepass_gateway_connections_refused_total",
+			Help: "Connections to the API that were closed at once, because too many wait for others of their client.",
+		}, func() float64 { return float64(s.listener.turned.Load()) })),
+	)
 }
 
 // errDraining makes a server that is about to stop not ready.

@@ -58,7 +58,7 @@ func (r *running) wait() error {
 // testConnections is enough for all tests but the one that is about it.
 const testConnections = 8
 
-func run(t *testing.T, api http.Handler, delay time.Duration, ready func() error) *running {
+func run(t *testing.T, api http.Handler, delay time.Duration, ready func() error, changes ...func(*ServerOptions)) *running {
 	t.Helper()
 	source := httptest.NewUnstartedServer(nil)
 	source.StartTLS()
@@ -76,7 +76,10 @@ func run(t *testing.T, api http.Handler, delay time.Duration, ready func() error
 	o := ServerOptions{
 		API: api, APIListener: listen(), HealthListener: listen(), MetricsListener: listen(), Metrics: http.RedirectHandler("/found", http.StatusTeapot),
 		Certificates: r.certificate, Ready: ready, ShutdownDelay: delay, Logger: slog.New(slog.DiscardHandler), MaxConnections: testConnections,
-		Registry: r.registry,
+		MaxClientConnections: testConnections, Registry: r.registry,
+	}
+	for _, change := range changes {
+		change(&o)
 	}
 	r.metrics = "http://" + o.MetricsListener.Addr().String()
 	r.api, r.health = "https://"+o.APIListener.Addr().String(), "http://"+o.HealthListener.Addr().String()
