@@ -170,6 +170,8 @@ func publicFailure(f *review.Failure) (string, time.Duration) {
 	switch f.Reason {
 	case review.ReasonReviewerForbidden, review.ReasonReviewerUnauthorized:
 		return prefix + "the gateway is not allowed to review tokens; its administrator finds the reason in its log", 10 * time.Second
+	case review.ReasonUnusable:
+		return prefix + "the gateway can't use the auth config; its administrator finds the reason in its log", 10 * time.Second
 	case review.ReasonUnreachable:
 		return prefix + "the gateway can't reach the Kubernetes API server, or gets no answer from it", 2 * time.Second
 	default:

@@ -103,6 +103,7 @@ func TestLoginFailures(t *testing.T) {
 		{"an API server that asks for time", failure(review.ReasonThrottled, 9*time.Second), 503, "9", "can't review it at the moment", "api-server-throttled"},
 		{"an API server that fails", failure(review.ReasonServerError, 0), 503, "2", "can't review it at the moment", "api-server-error"},
 		{"a reviewer that may not", failure(review.ReasonReviewerForbidden, 0), 503, "10", "its administrator finds the reason", "reviewer-forbidden"},
+		{"an auth config that can't be used", failure(review.ReasonUnusable, 0), 503, "10", "can't use the auth config; its administrator", "auth-config-unusable"},
 		{"a defect", func(context.Context) error { return errors.New("inner detail") }, 500, "", "internal error", "internal-error"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

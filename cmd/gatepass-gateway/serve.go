@@ -61,6 +61,7 @@ func serve(ctx context.Context, f *flags) (err error) {
 	objects, err := catalog.New(catalog.Options{
 		Store: records, Seal: sealer, Audit: auditLog, Logger: log,
 		Changed: func(ctx context.Context) { states.CatalogChanged(ctx) },
+		Usable:  func(c *catalog.AuthConfig) error { return states.Usable(c) },
 	})
 	if err != nil {
 		return err

@@ -30,7 +30,8 @@ import (
 	"github.com/gatepass/gatepass/gateway/store/bolt"
 )
 
-// rig is the real gateway on a store of its own. It has no cluster.
+// rig is the real gateway on a store of its own. Nobody listens where its cluster
+// should be.
 type rig struct {
 	url   string
 	ca    *gatetest.Authority
@@ -63,10 +64,11 @@ func newRig(t testing.TB) *rig {
 	objects, err := catalog.New(catalog.Options{
 		Store: seal.Guard(database), Seal: sealer, Audit: records, Logger: quiet,
 		Changed: func(ctx context.Context) { present.CatalogChanged(ctx) },
+		Usable:  func(c *catalog.AuthConfig) error { return present.Usable(c) },
 	})
 	must(err)
 	present = state.New(state.Options{
-		Cluster: func() (*rest.Config, error) { return nil, errors.New("not in a cluster") },
+		Cluster: func() (*rest.Config, error) { return &rest.Config{Host: "https://127.0.0.1:1"}, nil },
 		Catalog: objects, Keys: kept, Logger: quiet,
 	})
 	t.Cleanup(present.Close)

@@ -146,6 +146,13 @@ func (a *accessor) setConfig(next *authConfig, m *method, c *AuthConfig, secrets
 	if err := checkSigningKey(m, secrets.SigningKey); err != nil {
 		return nil, err
 	}
+	if a.options.Usable != nil {
+		whole := *c
+		whole.SigningKey, whole.ReviewerJWT, whole.ClientKey = secrets.SigningKey, secrets.ReviewerJWT, secrets.ClientKey
+		if err := a.options.Usable(&whole); err != nil {
+			return nil, invalid("the auth config can't be used by this gateway: %w", err)
+		}
+	}
 	next.AccessID, next.Host, next.CACert = c.AccessID, c.Host, c.CACert
 	next.Reviewer, next.ClientCert = c.Reviewer, c.ClientCert
 	next.Issuer, next.DisableIssuerValidation = c.Issuer, c.DisableIssuerValidation

@@ -35,6 +35,9 @@ type Options struct {
 	// settings in the store have become others, and before anybody who made the
 	// change gets an answer.
 	Changed func(context.Context)
+	// Usable, if set, says why an auth config, with its secrets, can't be used for
+	// logins. It is not written then.
+	Usable func(*AuthConfig) error
 	// CacheSize is how many bytes of sealed values are kept in memory; zero means
 	// the default.
 	CacheSize int

@@ -33,6 +33,8 @@ const (
 	ReasonMalformed            Reason = "api-server-answer-malformed"
 	ReasonReviewerUnauthorized Reason = "reviewer-unauthorized"
 	ReasonReviewerForbidden    Reason = "reviewer-forbidden"
+	// ReasonUnusable: there is nobody to ask, because the auth config lacks something.
+	ReasonUnusable Reason = "auth-config-unusable"
 )
 
 // Rejection says that the API server does not accept the token.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 
 	"github.com/gatepass/gatepass/gateway"
@@ -100,10 +101,49 @@ func (s *Store) connect(c *catalog.AuthConfig) *client {
 	return made
 }
 
+// Usable says why an auth config can't be used by this gateway; nil if it can. It is
+// to be the Catalog's Options.Usable.
+func (s *Store) Usable(c *catalog.AuthConfig) error {
+	reviewer, err := s.storedReviewer(c)
+	if err != nil {
+		return err
+	}
+	reviewer.Close()
+	return nil
+}
+
+// repair tries auth configs of the store again that can't be used: what they lack,
+// for example a way to the gateway's own cluster, may be there now. The caller holds
+// s.changing.
+func (s *Store) repair() {
+	old := s.present.Load()
+	if old == nil {
+		return
+	}
+	next, repaired := *old, clients{}
+	for name, c := range old.stored {
+		if _, broken := c.Reviewer.(unusable); !broken {
+			continue
+		}
+		if reviewer, err := s.storedReviewer(&c.source); err == nil {
+			made := &client{AuthConfig: c.AuthConfig, source: c.source, close: reviewer.Close}
+			made.Reviewer = reviewer
+			repaired[name] = made
+			s.options.Logger.Info("an auth config can be used now", "auth_config", name)
+		}
+	}
+	if len(repaired) == 0 {
+		return
+	}
+	next.stored = maps.Clone(old.stored)
+	maps.Copy(next.stored, repaired)
+	s.present.Store(&next)
+}
+
 // unusable is the reviewer of an auth config that can't be used.
 type unusable struct{ err error }
 
 // Review implements gateway.Reviewer.
 func (u unusable) Review(context.Context, string, string) (*authmethod.User, error) {
-	return nil, &review.Failure{Reason: review.ReasonUnreachable, Detail: "the auth config can't be used: " + u.err.Error()}
+	return nil, &review.Failure{Reason: review.ReasonUnusable, Detail: "the auth config can't be used: " + u.err.Error()}
 }

@@ -68,13 +68,14 @@ func (s *Store) Follow(ctx context.Context) error {
 	}
 }
 
-// catchUp reads the catalog if that failed before.
+// catchUp reads the catalog, and makes the clients, that failed before.
 func (s *Store) catchUp(ctx context.Context) {
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	if s.behind {
 		s.update(ctx)
 	}
+	s.repair()
 }
 
 // refresh reads the signing keys, and replaces the snapshot if one changed.

@@ -97,7 +97,7 @@ func TestTarget(t *testing.T) {
 
 // running is a catalog over an empty database. It runs until the returned function
 // is called.
-func running(t *testing.T, changed func(context.Context)) (*catalog.Catalog, func()) {
+func running(t *testing.T, changed func(context.Context), usable ...func(*catalog.AuthConfig) error) (*catalog.Catalog, func()) {
 	t.Helper()
 	database, err := bolt.Open(bolt.Options{Dir: t.TempDir()})
 	if err != nil {
@@ -112,7 +112,11 @@ func running(t *testing.T, changed func(context.Context)) (*catalog.Catalog, fun
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := catalog.New(catalog.Options{Store: seal.Guard(database), Seal: sealer, Audit: audit.NewLog(io.Discard), Logger: log, Changed: changed})
+	options := catalog.Options{Store: seal.Guard(database), Seal: sealer, Audit: audit.NewLog(io.Discard), Logger: log, Changed: changed}
+	if len(usable) > 0 {
+		options.Usable = usable[0]
+	}
+	c, err := catalog.New(options)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/client-go/rest"
 
+	"github.com/gatepass/gatepass/gateway"
 	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/keys"
 	"github.com/gatepass/gatepass/gateway/review"
@@ -161,8 +162,95 @@ func TestStoredTarget(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	unable := New(Options{Cluster: noCluster, Logger: slog.New(slog.DiscardHandler)}).connect(&catalog.AuthConfig{Name: "c", Reviewer: catalog.ReviewerGateway})
+	if problem := problemOf(t, &unable.AuthConfig); problem != review.ReasonUnusable {
+		t.Errorf("reason %q", problem)
+	}
+}
+
+// problemOf is why a review of a token by an auth config fails.
+func problemOf(t *testing.T, c *gateway.AuthConfig) review.Reason {
+	t.Helper()
 	var failure *review.Failure
-	if _, err := unable.Reviewer.Review(t.Context(), "a.b.c", ""); !errors.As(err, &failure) || !strings.Contains(failure.Detail, "own cluster") {
-		t.Errorf("error %v", err)
+	if _, err := c.Reviewer.Review(t.Context(), "a.b.c", ""); !errors.As(err, &failure) {
+		t.Fatalf("error %v", err)
+	}
+	return failure.Reason
+}
+
+func TestAnAuthConfigThatCantBeUsed(t *testing.T) {
+	t.Parallel()
+	dir, err := keys.NewDir(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var present atomic.Pointer[Store]
+	objects, stop := running(t,
+		func(ctx context.Context) {
+			if store := present.Load(); store != nil {
+				store.CatalogChanged(ctx)
+			}
+		},
+		func(c *catalog.AuthConfig) error { return present.Load().Usable(c) })
+	t.Cleanup(stop)
+	var away atomic.Bool
+	// Nobody listens there.
+	own := &rest.Config{Host: "https://127.0.0.1:1"}
+	store := New(Options{Catalog: objects, Keys: dir, Logger: slog.New(slog.DiscardHandler), Cluster: func() (*rest.Config, error) {
+		if away.Load() {
+			return noCluster()
+		}
+		return own, nil
+	}})
+	present.Store(store)
+	t.Cleanup(store.Close)
+	if err := store.Apply(t.Context(), parse(t, oneMethod)); err != nil {
+		t.Fatal(err)
+	}
+	made, err := objects.Bootstrap(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := objects.As(catalog.Caller{AccessID: made.AccessID, Session: "root"})
+	config := catalog.AuthConfig{Name: "c", AccessID: "p-abcdefghij12km", Reviewer: catalog.ReviewerGateway}
+
+	away.Store(true)
+	if _, err := admin.CreateAuthConfig(t.Context(), config); !errors.Is(err, catalog.ErrInvalid) || !strings.Contains(err.Error(), "not in a cluster") {
+		t.Errorf("it is made: %v", err)
+	}
+	if _, ok := store.State().AuthConfig("c"); ok {
+		t.Error("one that was refused is there")
+	}
+	away.Store(false)
+	if _, err := admin.CreateAuthConfig(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+
+	// Another gateway, or this one after a restart, may lack what this one has.
+	away.Store(true)
+	another := New(store.options)
+	t.Cleanup(another.Close)
+	if err := another.Apply(t.Context(), parse(t, oneMethod)); err != nil {
+		t.Fatal(err)
+	}
+	problem := func() review.Reason {
+		c, ok := another.State().AuthConfig("c")
+		if !ok {
+			t.Fatal("it is gone")
+		}
+		return problemOf(t, c)
+	}
+	another.catchUp(t.Context())
+	if got := problem(); got != review.ReasonUnusable {
+		t.Errorf("without a cluster: %q", got)
+	}
+	away.Store(false)
+	another.catchUp(t.Context())
+	if got := problem(); got != review.ReasonUnreachable {
+		t.Errorf("with a cluster: %q", got)
+	}
+	repaired, _ := another.State().AuthConfig("c")
+	another.catchUp(t.Context())
+	if again, _ := another.State().AuthConfig("c"); again != repaired {
+		t.Error("an auth config that can be used is made anew")
 	}
 }
