@@ -19,11 +19,11 @@ RACE := $(if $(shell command -v gcc || command -v clang || command -v cc),-race)
 PROGRAMS = ./cmd/...
 BIN = bin/
 
-.PHONY: help build images servers test e2e sdk demo lint vuln fuzz bench bench-e2e generate check-drift clean clean-cache
+.PHONY: help build images servers test e2e sdk demo lint vuln fuzz bench bench-gateway bench-e2e generate check-drift clean clean-cache
 .DEFAULT_GOAL := help
 
 help: ## List the targets.
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' Makefile
 
 build: ## Build the commands into bin/.
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) $(PROGRAMS)
@@ -73,6 +73,9 @@ fuzz: ## Run every fuzz target for FUZZTIME each.
 bench: servers ## Run the benchmarks of both modules.
 	go test -run='^$$' -bench=. -benchmem ./...
 	cd test && go test -run='^$$' -bench=. -benchmem -timeout=30m ./...
+
+bench-gateway: servers ## Measure the gateway and print one table. Takes 7 minutes.
+	cd test && go test -run='^$$' -bench=. -benchtime=1x -timeout=30m ./gateway
 
 bench-e2e: ## Measure what a session adds to a pod's start. Linux, as root.
 	cd test && go test -tags=e2e -run='^$$' -bench=. -benchtime=1x -timeout=30m ./e2e

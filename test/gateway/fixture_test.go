@@ -38,6 +38,7 @@ const audience = "gatepass"
 var (
 	shared   *cluster.Cluster
 	commands *product.Product
+	measured figures
 )
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
@@ -55,7 +56,12 @@ func run(m *testing.M) (code int) {
 			code = max(code, 1)
 		}
 	}()
-	return cluster.Main(m, cluster.Options{}, &shared)
+	code = cluster.Main(m, cluster.Options{}, &shared)
+	if err := measured.print(os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		return max(code, 1)
+	}
+	return code
 }
 
 func must[T any](v T, err error) func(testing.TB) T {
