@@ -104,7 +104,7 @@ func (g *Gateway) token(a *attempt, sent string) string {
 		return ""
 	}
 	if !review.IsJWT(token) {
-		a.deny(http.StatusUnauthorized, string(review.ReasonNotJWT), "", "failed to validate token: not a JWT")
+		a.deny(http.StatusUnauthorized, string(review.ReasonNotJWT), "it is not three parts in base64url", "failed to validate token: not a JWT")
 		return ""
 	}
 	return token
