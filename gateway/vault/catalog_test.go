@@ -2,13 +2,17 @@ package vault
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/gatepass/gatepass/gateway/access"
 	"github.com/gatepass/gatepass/gateway/audit"
@@ -180,11 +184,109 @@ func caller(t testing.TB, admin catalog.Accessor, capabilities ...access.Capabil
 	if err := admin.CreateRole(t.Context(), catalog.Role{Name: "r"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := admin.SetRule(t.Context(), "r", access.Rule{Type: access.ItemRule, Path: "/*", Capabilities: capabilities}); err != nil {
-		t.Fatal(err)
+	if len(capabilities) > 0 {
+		if err := admin.SetRule(t.Context(), "r", access.Rule{Type: access.ItemRule, Path: "/*", Capabilities: capabilities}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if _, err := admin.Associate(t.Context(), catalog.Association{Role: "r", Method: "m"}); err != nil {
 		t.Fatal(err)
 	}
 	return made.AccessID
+}
+
+// A role that is not written as a whole must not be there in part: it may let in
+// more than was wanted.
+func TestRolesAreWrittenWithTheirPoliciesOrNotAtAll(t *testing.T) {
+	t.Parallel()
+	const (
+		path = "/v1/auth/kubernetes/role/web"
+		role = `{"bound_service_account_names":"*","bound_service_account_namespaces":"*","token_policies":`
+	)
+	for _, tt := range []struct {
+		name, policies string
+		status         int
+		errors         string
+		given          []string
+	}{
+		{"none", `[]`, 204, "", []string{}},
+		{"one that is named twice", `["a","a"]`, 204, "", []string{"a"}},
+		{"one that is named in two ways", `"a,/a,default"`, 204, "", []string{"a"}},
+		{"one that does not exist", `"a,none"`, 400, `token_policies: role "none" of the gateway; there is no such role`, nil},
+		{"one that can't be", `"a,b c"`, 400, `token_policies: role "b c" of the gateway; `, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			admin, _ := r.withCatalog(t)
+			if err := admin.CreateRole(t.Context(), catalog.Role{Name: "a"}); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := admin.CreateAuthConfig(t.Context(), catalog.AuthConfig{Name: "kubernetes", Reviewer: catalog.ReviewerSelf}); err != nil {
+				t.Fatal(err)
+			}
+			got := r.do(t, "POST", path, role+tt.policies+"}")
+			if got.status != tt.status || !strings.HasPrefix(got.errors(), tt.errors) {
+				t.Errorf("%d %s", got.status, got.text)
+			}
+			_, given, err := admin.Method(t.Context(), "web")
+			if (err == nil) != (tt.status == 204) || err != nil && !errors.Is(err, catalog.ErrNotFound) {
+				t.Fatalf("the role: %v", err)
+			}
+			if diff := cmp.Diff(tt.given, policiesOf(given), cmpopts.EquateEmpty()); diff != "" {
+				t.Error(diff)
+			}
+			if tt.status == 204 {
+				return
+			}
+			// Neither is one changed in part that there is.
+			if got := r.do(t, "POST", path, role+`"a"}`); got.status != 204 {
+				t.Fatalf("%d %s", got.status, got.text)
+			}
+			r.do(t, "POST", path, `{"token_ttl":60,"token_policies":`+tt.policies+"}")
+			if m, _, err := admin.Method(t.Context(), "web"); err != nil || m.SessionTTL != 0 {
+				t.Errorf("sessions live %s: %v", m.SessionTTL, err)
+			}
+		})
+	}
+}
+
+// Who may not give a role gets no role of the mount made halfway.
+func TestPoliciesThatMayNotBeGiven(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	admin, _ := r.withCatalog(t)
+	if err := admin.CreateRole(t.Context(), catalog.Role{Name: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.CreateAuthConfig(t.Context(), catalog.AuthConfig{Name: "kubernetes", Reviewer: catalog.ReviewerSelf}); err != nil {
+		t.Fatal(err)
+	}
+	r.session.Claims.AccessID = caller(t, admin)
+	rule := access.Rule{Type: access.AuthMethodRule, Path: "/*", Capabilities: []access.Capability{access.Create, access.Read, access.Update}}
+	if err := admin.SetRule(t.Context(), "r", rule); err != nil {
+		t.Fatal(err)
+	}
+	got := r.do(t, "POST", "/v1/auth/kubernetes/role/web", `{"bound_service_account_names":"*","bound_service_account_namespaces":"*","token_policies":"a"}`)
+	if got.status != http.StatusForbidden || got.errors() != `token_policies: role "a" of the gateway; permission denied` {
+		t.Errorf("%d %s", got.status, got.text)
+	}
+	if _, _, err := admin.Method(t.Context(), "web"); !errors.Is(err, catalog.ErrNotFound) {
+		t.Errorf("the role: %v", err)
+	}
+
+	// Neither may it take one away that it sees.
+	if err := admin.SetRule(t.Context(), "r", access.Rule{Type: access.RoleRule, Path: "/*", Capabilities: []access.Capability{access.Read}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.CreateMethod(t.Context(), catalog.Method{Name: "web", Type: catalog.TypeK8s, AuthConfigs: []string{"kubernetes"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.Associate(t.Context(), catalog.Association{Role: "a", Method: "web"}); err != nil {
+		t.Fatal(err)
+	}
+	got = r.do(t, "POST", "/v1/auth/kubernetes/role/web", `{"token_ttl":60,"token_policies":""}`)
+	if m, _, err := admin.Method(t.Context(), "web"); got.status != http.StatusForbidden || err != nil || m.SessionTTL != 0 {
+		t.Errorf("%d %s; sessions live %s: %v", got.status, got.text, m.SessionTTL, err)
+	}
 }

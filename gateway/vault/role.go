@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
+	"github.com/gatepass/gatepass/gateway/access"
 	"github.com/gatepass/gatepass/gateway/catalog"
 )
 
@@ -168,7 +170,15 @@ func (h *Handler) writeRole(c *call) (*answer, error) {
 	if err := req.check(); err != nil {
 		return nil, err
 	}
+	if req.Policies != nil {
+		*req.Policies = roleNames(*req.Policies)
+	}
 	m, given, err := c.role()
+	if req.Policies != nil && !refuses(err) {
+		if err := c.mayGive(*req.Policies, given); err != nil {
+			return nil, err
+		}
+	}
 	switch {
 	case errors.Is(err, errNotRole):
 		return nil, refuse(http.StatusBadRequest, "there is an auth method "+quote(c.name)+" that does not belong to auth/"+c.mount+"; choose another name")
@@ -276,6 +286,42 @@ func (r *roleRequest) apply(m *catalog.Method) {
 	}
 }
 
+// refuses says whether a role can't be written, whatever is asked of it.
+func refuses(err error) bool { return err != nil && !errors.Is(err, catalog.ErrNotFound) }
+
+// roleNames are policies as roles are named, each once.
+func roleNames(policies []string) []string {
+	names := make([]string, 0, len(policies))
+	for _, policy := range policies {
+		if name := strings.TrimPrefix(policy, "/"); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// mayGive finds out before anything is written whether giveRoles will be refused,
+// as far as the caller may know.
+func (c *call) mayGive(wanted []string, given []catalog.Association) error {
+	has := policiesOf(given)
+	for _, name := range roleNames(slices.Concat(wanted, has)) {
+		if name == policies()[0] || slices.Contains(has, name) && slices.Contains(wanted, name) {
+			continue // neither given nor taken
+		}
+		may, err := c.as.Permissions(c.Context(), access.RoleRule, name)
+		if err == nil && !slices.Contains(may, access.Update) {
+			err = catalog.ErrDenied
+		}
+		if err == nil && slices.Contains(may, access.Read) {
+			_, err = c.as.Role(c.Context(), name)
+		}
+		if err != nil {
+			return policyError(name, err)
+		}
+	}
+	return nil
+}
+
 // giveRoles makes the roles that everybody gets through the auth method those
 // that are wanted. Associations with sub-claims, which Vault has no words for,
 // stay. It goes on from where it was if it fails and is done again.
@@ -300,12 +346,17 @@ func (c *call) giveRoles(ctx context.Context, wanted []string, given []catalog.A
 	return nil
 }
 
-// policyError says at which policy it ended: everything else was written.
+// policyError says at which policy it ended. One that does not exist is the
+// request's fault: the path that was asked for is another.
 func policyError(name string, err error) error {
-	if refused := refusalOf(err); refused != nil && refused.status < http.StatusInternalServerError {
-		return refuse(refused.status, append([]string{"token_policies: role " + strconv.Quote(name) + " of the gateway"}, refused.texts...)...)
+	refused := refusalOf(err)
+	switch {
+	case refused == nil || refused.status >= http.StatusInternalServerError:
+		return err
+	case refused.status == http.StatusNotFound:
+		refused = refuse(http.StatusBadRequest, "there is no such role")
 	}
-	return err
+	return refuse(refused.status, append([]string{"token_policies: role " + quote(name) + " of the gateway"}, refused.texts...)...)
 }
 
 // deleteRole is DELETE auth/<mount>/role/<name>.
