@@ -78,7 +78,7 @@ func lose(t *testing.T, dies, stays replica, session string) {
 			t.Errorf("while the other gateway is away: %v", err)
 		}
 		asked++
-		for _, r := range ready(t) {
+		for _, r := range ready(ctx, t) {
 			if r.name != stays.name {
 				return nil
 			}

@@ -30,17 +30,17 @@ type replica struct {
 // replicas are the gateways that are ready and not about to go, one at least.
 func replicas(t *testing.T) []replica {
 	t.Helper()
-	all := ready(t)
+	all := ready(t.Context(), t)
 	if len(all) == 0 {
 		t.Fatal("no gateway is ready")
 	}
 	return all
 }
 
-// ready is replicas, or none.
-func ready(t *testing.T) []replica {
+// ready is replicas, of which there may be none.
+func ready(ctx context.Context, t *testing.T) []replica {
 	t.Helper()
-	pods, err := shared.Replicas(t.Context(), bed.Gateway)
+	pods, err := shared.Replicas(ctx, bed.Gateway)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func ready(t *testing.T) []replica {
 			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
 		})
 	})
-	ca, err := shared.Client.CoreV1().ConfigMaps(bed.System).Get(t.Context(), "gatepass-gateway-ca", metav1.GetOptions{})
+	ca, err := shared.Client.CoreV1().ConfigMaps(bed.System).Get(ctx, "gatepass-gateway-ca", metav1.GetOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gatepass/gatepass/gateway/seal"
@@ -100,10 +101,11 @@ func rotate(t *testing.T, ns string, a *administrator) {
 		if got, err := gatepass(ctx, ns, "good", "get-secret-value", "-n", item); err != nil || got != "one" {
 			t.Errorf("meanwhile the secret is %q, %v", got, err)
 		}
-		if !strings.Contains(shared.Logs(t, bed.System, gateway.name, string(bed.Gateway)), "secrets were sealed under the new key") {
-			return errors.New("its log does not say so")
+		log, err := shared.Client.CoreV1().Pods(bed.System).GetLogs(gateway.name, &corev1.PodLogOptions{}).DoRaw(ctx)
+		if err == nil && !strings.Contains(string(log), "secrets were sealed under the new key") {
+			err = errors.New("its log does not say so")
 		}
-		return nil
+		return err
 	})
 	a.run(t, "update-secret-val", "-n", item, "--value", "two")
 	if now := alone(t); now.name != gateway.name {
@@ -128,8 +130,8 @@ func remove(t *testing.T, ns string) {
 	if err := shared.Client.CoreV1().Pods(bed.System).Delete(t.Context(), old.name, metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	shared.Await(t, "another gateway", func(context.Context) error {
-		for _, r := range ready(t) {
+	shared.Await(t, "another gateway", func(ctx context.Context) error {
+		for _, r := range ready(ctx, t) {
 			if r.name != old.name {
 				return nil
 			}
@@ -161,12 +163,13 @@ func maintain(t *testing.T, a *administrator) {
 	if told == nil {
 		t.Fatal("no new credentials were told")
 	}
+	gateway := alone(t)
 	for _, row := range []struct {
 		id, key string
 		want    int
 	}{{told[1], told[2], http.StatusOK}, {a.accessID, a.accessKey, http.StatusUnauthorized}} {
 		shared.Await(t, "the gateway knows the new administrator only", func(ctx context.Context) error {
-			status, _, err := alone(t).post(ctx, "/auth", "access-type", "access_key", "access-id", row.id, "access-key", row.key)
+			status, _, err := gateway.post(ctx, "/auth", "access-type", "access_key", "access-id", row.id, "access-key", row.key)
 			if err == nil && status != row.want {
 				err = fmt.Errorf("answer %d", status)
 			}
