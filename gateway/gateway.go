@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/authmethod"
+	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/session"
 	"github.com/gatepass/gatepass/gateway/tokenreview"
 	"github.com/gatepass/gatepass/gateway/vault"
@@ -191,6 +192,12 @@ func New(o Options) (*Gateway, error) {
 				return state
 			}
 			return nil // not Sessions that hold a nil State
+		},
+		Denied: func(r *http.Request, token string, why error) error {
+			if refused := g.stranger(&call{Request: r}, "token-review", token, why); refused.status == http.StatusServiceUnavailable {
+				return catalog.ErrUnrecorded
+			}
+			return nil
 		},
 		Logger: g.log,
 	})

@@ -8,7 +8,8 @@ import (
 )
 
 // validateToken is /validate-token. That a session is not valid is its
-// answer, not its failure.
+// answer, not its failure; it is recorded as a denial all the same, because it is
+// what somebody meets who tries stolen or made-up sessions.
 func (g *Gateway) validateToken(c *call) (any, *refusal) {
 	var req v2.ValidateToken
 	if refused := c.decode(maxTokenBody, &req); refused != nil {
@@ -17,12 +18,17 @@ func (g *Gateway) validateToken(c *call) (any, *refusal) {
 	if c.state == nil {
 		return nil, notConfigured()
 	}
-	if req.SessionToken() == "" {
-		return nil, refuse(http.StatusBadRequest, "token is missing")
-	}
+	token := req.SessionToken()
 	now := time.Now()
-	_, until, err := g.verify(c.state, req.SessionToken())
+	_, until, err := g.verify(c.state, token)
 	if err != nil {
+		refused := g.stranger(c, "validate-token", token, err)
+		if refused.status == http.StatusServiceUnavailable {
+			return nil, refused // it could not be recorded
+		}
+		if token == "" {
+			return nil, refuse(http.StatusBadRequest, "token is missing")
+		}
 		return v2.Validation{Reason: err.Error()}, nil
 	}
 	return v2.Validation{

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/session"
 )
 
@@ -49,21 +50,25 @@ type Sessions interface {
 type Options struct {
 	// Sessions returns what verifies, or nil as long as there is nothing.
 	Sessions func() Sessions
-	Logger   *slog.Logger
+	// Denied records that a token is no session, and why. If that can't be done, the
+	// answer is 503 with the error's text.
+	Denied func(r *http.Request, token string, why error) error
+	Logger *slog.Logger
 }
 
 // Handler answers TokenReviews.
 type Handler struct {
 	sessions func() Sessions
+	denied   func(*http.Request, string, error) error
 	log      *slog.Logger
 }
 
 // New makes a handler.
 func New(o Options) (*Handler, error) {
-	if o.Sessions == nil || o.Logger == nil {
-		return nil, errors.New("tokenreview: Sessions and Logger must be set")
+	if o.Sessions == nil || o.Denied == nil || o.Logger == nil {
+		return nil, errors.New("tokenreview: Sessions, Denied and Logger must be set")
 	}
-	return &Handler{sessions: o.Sessions, log: o.Logger}, nil
+	return &Handler{sessions: o.Sessions, denied: o.Denied, log: o.Logger}, nil
 }
 
 // review has the parts of a TokenReview that an authenticator reads and writes
@@ -117,7 +122,16 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, "the gateway has no valid configuration yet")
 		return
 	}
-	answer := review{APIVersion: asked.APIVersion, Kind: kind, Status: judge(sessions, asked.Spec.Token, asked.Spec.Audiences)}
+	answer := review{APIVersion: asked.APIVersion, Kind: kind}
+	if claims, why := sessions.Authenticate(asked.Spec.Token); why == nil {
+		answer.Status = who(claims, asked.Spec.Audiences)
+	} else if err := h.denied(r, asked.Spec.Token, why); err == nil {
+		answer.Status.Error = why.Error()
+	} else {
+		w.Header().Set("Retry-After", "5")
+		refuse(w, http.StatusServiceUnavailable, err.Error())
+		return
+	}
 	text, err := json.Marshal(answer, json.Deterministic(true))
 	if err != nil {
 		h.log.ErrorContext(r.Context(), "a token review could not be written", "error", err)
@@ -127,16 +141,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	write(w, http.StatusOK, text)
 }
 
-func judge(sessions Sessions, token string, audiences []string) status {
-	claims, err := sessions.Authenticate(token)
-	if err != nil {
-		return status{Error: err.Error()}
-	}
+// who tells whose session it is.
+func who(claims *session.Claims, audiences []string) status {
 	s := status{Authenticated: true, User: &user{
 		Username: Prefix + claims.AccessID + ":" + claims.Subject,
 		UID:      first(claims.SubClaims["service_account_uid"]),
 		Groups:   []string{Prefix + "sessions", Prefix + "access-id:" + claims.AccessID},
-		Extra:    map[string][]string{extraDomain + "session-id": {claims.ID}, extraDomain + "access-id": {claims.AccessID}},
+		Extra:    map[string][]string{extraDomain + "session-id": {audit.SessionHash(claims.ID)}, extraDomain + "access-id": {claims.AccessID}},
 	}}
 	for _, name := range []string{"namespace", "service_account_name", "pod_name", "pod_uid", "config_name"} {
 		if values := claims.SubClaims[name]; len(values) > 0 {

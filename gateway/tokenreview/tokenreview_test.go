@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/session"
 )
 
@@ -31,6 +32,9 @@ func pod() sessions {
 	}}
 }
 
+// noted is an audit log that takes everything.
+func noted(*http.Request, string, error) error { return nil }
+
 const question = `{"apiVersion":"authentication.k8s.io/v1","kind":"TokenReview","spec":{"token":"TOKEN"AUDIENCES}}`
 
 func ask(token, audiences string) string {
@@ -42,10 +46,10 @@ func ask(token, audiences string) string {
 
 func TestReviews(t *testing.T) {
 	t.Parallel()
-	const who = `"user":{"username":"gatepass:p-abcdefghij12km:system:serviceaccount:shop:web","uid":"u1",` +
+	who := `"user":{"username":"gatepass:p-abcdefghij12km:system:serviceaccount:shop:web","uid":"u1",` +
 		`"groups":["gatepass:sessions","gatepass:access-id:p-abcdefghij12km","gatepass:p-abcdefghij12km:namespace:shop"],` +
 		`"extra":{"gatepass.dev/access-id":["p-abcdefghij12km"],"gatepass.dev/namespace":["shop"],"gatepass.dev/pod-name":["web-1"],` +
-		`"gatepass.dev/pod-uid":["u2"],"gatepass.dev/service-account-name":["web"],"gatepass.dev/session-id":["id1"]}}`
+		`"gatepass.dev/pod-uid":["u2"],"gatepass.dev/service-account-name":["web"],"gatepass.dev/session-id":["` + audit.SessionHash("id1") + `"]}}`
 	for _, row := range []struct {
 		name, body string
 		status     int
@@ -65,7 +69,7 @@ func TestReviews(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			h, err := New(Options{Sessions: func() Sessions { return pod() }, Logger: slog.New(slog.DiscardHandler)})
+			h, err := New(Options{Sessions: func() Sessions { return pod() }, Denied: noted, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -82,9 +86,45 @@ func TestReviews(t *testing.T) {
 	}
 }
 
+// Who tries tokens that are no sessions is seen in the audit log.
+func TestDenialsAreRecordedOrNotAnswered(t *testing.T) {
+	t.Parallel()
+	var recorded []string
+	broken := false
+	h, err := New(Options{Sessions: func() Sessions { return pod() }, Logger: slog.New(slog.DiscardHandler),
+		Denied: func(_ *http.Request, token string, why error) error {
+			recorded = append(recorded, token+": "+why.Error())
+			if broken {
+				return errors.New("the gateway can't record")
+			}
+			return nil
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func(token string) int {
+		got := httptest.NewRecorder()
+		h.ServeHTTP(got, httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/", strings.NewReader(ask(token, ""))))
+		if strings.Contains(got.Body.String(), `"authenticated":true`) != (token == "good") {
+			t.Errorf("%s: %s", token, got.Body)
+		}
+		return got.Code
+	}
+	if got := []int{status("good"), status("bad")}; got[0] != 200 || got[1] != 200 {
+		t.Errorf("statuses %d", got)
+	}
+	if len(recorded) != 1 || recorded[0] != "bad: the session has expired" {
+		t.Errorf("recorded %q", recorded)
+	}
+	broken = true
+	if got := status("bad"); got != http.StatusServiceUnavailable {
+		t.Errorf("status %d although it is not recorded", got)
+	}
+}
+
 func TestWithoutAConfigurationTheCallerShallComeAgain(t *testing.T) {
 	t.Parallel()
-	h, err := New(Options{Sessions: func() Sessions { return nil }, Logger: slog.New(slog.DiscardHandler)})
+	h, err := New(Options{Sessions: func() Sessions { return nil }, Denied: noted, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +137,7 @@ func TestWithoutAConfigurationTheCallerShallComeAgain(t *testing.T) {
 
 func TestOnlyPostIsTaken(t *testing.T) {
 	t.Parallel()
-	h, err := New(Options{Sessions: func() Sessions { return pod() }, Logger: slog.New(slog.DiscardHandler)})
+	h, err := New(Options{Sessions: func() Sessions { return pod() }, Denied: noted, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +152,7 @@ func FuzzReview(f *testing.F) {
 	f.Add([]byte(ask("good", `"a"`)))
 	f.Add([]byte(ask("bad", "")))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		h, err := New(Options{Sessions: func() Sessions { return pod() }, Logger: slog.New(slog.DiscardHandler)})
+		h, err := New(Options{Sessions: func() Sessions { return pod() }, Denied: noted, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
