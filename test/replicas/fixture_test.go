@@ -174,12 +174,11 @@ func (r *replica) post(t *testing.T, path string, fields ...any) answer {
 
 var credentials = regexp.MustCompile(`Access ID: (\S+)\nAccess Key: (\S+)\n`)
 
-// login logs the administrator in.
-func login(t *testing.T, at *replica, all []*replica) string {
+// administrator returns the fields of a login, when the administrator has been made by
+// one of the gateways.
+func administrator(t *testing.T, all []*replica) (fields []any) {
 	t.Helper()
-	var found []string
 	await.Until(t, "the administrator to be made", func() bool {
-		found = nil
 		files := 0
 		for _, r := range all {
 			content, err := os.ReadFile(r.credentials)
@@ -187,9 +186,23 @@ func login(t *testing.T, at *replica, all []*replica) string {
 				continue
 			}
 			files++
-			found = credentials.FindStringSubmatch(string(content))
+			if found := credentials.FindStringSubmatch(string(content)); found != nil {
+				fields = []any{"access-type", "access_key", "access-id", found[1], "access-key", found[2]}
+			}
 		}
-		return files == 1 && found != nil && at.post(t, "/auth", "access-type", "access_key", "access-id", found[1], "access-key", found[2]).status == 200
+		return files == 1 && fields != nil
 	})
-	return at.post(t, "/auth", "access-type", "access_key", "access-id", found[1], "access-key", found[2]).Token
+	return fields
+}
+
+// login logs the administrator in, as soon as the gateway knows of it.
+func login(t *testing.T, at *replica, all []*replica) string {
+	t.Helper()
+	fields := administrator(t, all)
+	var got answer
+	await.Until(t, "the administrator to be known", func() bool {
+		got = at.post(t, "/auth", fields...)
+		return got.status == 200
+	})
+	return got.Token
 }

@@ -1,6 +1,7 @@
 package replicas_test
 
 import (
+	"errors"
 	"testing"
 	"time"
 
@@ -58,10 +59,11 @@ func TestOutageOfEtcd(t *testing.T) {
 	t.Parallel()
 	const outage = 30 * time.Second
 	server := startEtcd(t)
-	gateways := start(t, server, 2)
+	all := start(t, server, 3)
+	gateways, lost := all[:2], all[2]
 	a, b := gateways[0], gateways[1]
-	session := login(t, a, gateways)
-	revoked := login(t, b, gateways)
+	session, key := login(t, a, all), administrator(t, all)
+	revoked := login(t, b, all)
 	for _, name := range []string{"/read", "/unread"} {
 		if got := a.post(t, "/create-secret", "token", session, "name", name, "value", "v"); got.status != 200 {
 			t.Fatalf("%+v", got)
@@ -73,11 +75,12 @@ func TestOutageOfEtcd(t *testing.T) {
 	}
 	await.Until(t, "the revocation to arrive", func() bool { return !b.post(t, "/validate-token", "token", revoked).IsValid })
 
-	if err := server.process.Kill(); err != nil {
+	if err := errors.Join(server.process.Kill(), lost.Kill()); err != nil {
 		t.Fatal(err)
 	}
 	validations := 0
-	for began := time.Now(); time.Since(began) < outage; {
+	rounds := 0
+	for began := time.Now(); time.Since(began) < outage || rounds < len(changes("", "")); rounds++ {
 		for range 200 {
 			for _, g := range gateways {
 				if got := g.post(t, "/validate-token", "token", session); !got.IsValid {
@@ -86,13 +89,26 @@ func TestOutageOfEtcd(t *testing.T) {
 				validations++
 			}
 		}
+		begun := map[string]bool{}
 		for _, g := range gateways {
 			if g.post(t, "/validate-token", "token", revoked).IsValid {
 				t.Error("a revoked session is valid in the outage")
 			}
-			got := g.post(t, "/create-secret", "token", session, "name", "/new", "value", "v")
-			if got.status != 503 || got.Error == "" || got.took > 5*time.Second {
-				t.Errorf("a write in the outage: %+v", got)
+			got := g.post(t, "/auth", key...)
+			if got.status != 200 {
+				t.Errorf("a login in the outage: %+v", got)
+			}
+			begun[got.Token] = true
+			for token := range begun {
+				for _, other := range gateways {
+					if !other.post(t, "/validate-token", "token", token).IsValid {
+						t.Error("a session that began in the outage is not valid at every gateway")
+					}
+				}
+			}
+			change := changes(session, got.Token)[rounds%len(changes("", ""))]
+			if got := g.post(t, change.path, change.fields...); got.status != 503 || got.Error == "" || got.took > 5*time.Second {
+				t.Errorf("%s in the outage: %+v", change.path, got)
 			}
 		}
 		if got := a.post(t, "/get-secret-value", "token", session, "names", []string{"/read"}); got.values["/read"] != "v" {
@@ -102,7 +118,7 @@ func TestOutageOfEtcd(t *testing.T) {
 			t.Errorf("what was not: %+v", got)
 		}
 	}
-	t.Logf("%d validations in %s without etcd", validations, outage)
+	t.Logf("%d validations and %d changes that failed in %s without etcd", validations, rounds*len(gateways), outage)
 	if err := server.run(); err != nil {
 		t.Fatal(err)
 	}
@@ -118,5 +134,34 @@ func TestOutageOfEtcd(t *testing.T) {
 		if got := g.post(t, "/get-secret-value", "token", session, "names", []string{"/new"}); got.status != 404 {
 			t.Errorf("a write that failed: %+v", got)
 		}
+		if got := g.post(t, "/describe-item", "token", session, "name", "/unread"); got.status != 200 {
+			t.Errorf("a deletion that failed: %+v", got)
+		}
+	}
+	last := login(t, a, all)
+	began := time.Now()
+	if got := b.post(t, "/revoke-creds", "token", last); got.status != 200 {
+		t.Fatalf("%+v", got)
+	}
+	await.Until(t, "a revocation after the outage to be known", func() bool { return !a.post(t, "/validate-token", "token", last).IsValid })
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
+type change struct {
+	path   string
+	fields []any
+}
+
+// changes are of every kind; the last one ends another session.
+func changes(session, other string) []change {
+	return []change{
+		{"/create-secret", []any{"token", session, "name", "/new", "value", "v"}},
+		{"/update-secret-val", []any{"token", session, "name", "/read", "value", "lost"}},
+		{"/delete-item", []any{"token", session, "name", "/unread"}},
+		{"/create-role", []any{"token", session, "name", "new"}},
+		{"/create-auth-method-k8s", []any{"token", session, "name", "new"}},
+		{"/revoke-creds", []any{"token", other}},
 	}
 }
