@@ -4,6 +4,7 @@
 package audit
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -75,6 +76,8 @@ const maxText = 512
 type Log struct {
 	mu  sync.Mutex
 	out io.Writer
+	// written is the line that is being written.
+	written bytes.Buffer
 }
 
 // NewLog writes to out, one Write an event.
@@ -92,14 +95,14 @@ func (l *Log) Write(e *Event) error {
 	line.Session = SessionHash(e.Session)
 	// Invalid UTF-8 is replaced rather than refused: a caller must not be able to
 	// keep itself out of the log.
-	written, err := json.Marshal(&line, jsontext.AllowInvalidUTF8(true))
-	if err != nil {
-		return fmt.Errorf("write the audit log: %w", err)
-	}
-	written = append(written, '\n')
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, err := l.out.Write(written); err != nil {
+	l.written.Reset()
+	if err := json.MarshalWrite(&l.written, &line, jsontext.AllowInvalidUTF8(true)); err != nil {
+		return fmt.Errorf("write the audit log: %w", err)
+	}
+	l.written.WriteByte('\n')
+	if _, err := l.out.Write(l.written.Bytes()); err != nil {
 		return fmt.Errorf("write the audit log: %w", err)
 	}
 	return nil
