@@ -42,7 +42,7 @@ func TestRevocation(t *testing.T) {
 	if !valid(second) {
 		t.Error("the other session was revoked too")
 	}
-	r.do("revoke-identity-sessions", fields{"name": "ci", "subject": "somebody-else"})
+	r.do("revoke-identity-sessions", fields{"name": "ci", "subject": "access-key:somebody-else"})
 	if !valid(second) {
 		t.Error("somebody else's revocation ended it")
 	}

@@ -204,7 +204,7 @@ func TestWhoMayKnow(t *testing.T) {
 		"set-role-rule":                  {"role-name", fields{"path": "/x", "capability": "read"}},
 		"delete-role-rule":               {"role-name", fields{"path": "/*"}},
 		"assoc-role-am":                  {"role-name", fields{"am-name": "there"}},
-		"revoke-identity-sessions":       {"name", fields{"subject": "s"}},
+		"revoke-identity-sessions":       {"name", fields{"subject": "system:serviceaccount:n:s"}},
 		"revoke-auth-method-sessions":    byName,
 		"update-assoc":                   {"assoc-id", nil},
 		"delete-assoc":                   {"assoc-id", nil},

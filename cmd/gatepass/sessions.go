@@ -80,9 +80,9 @@ func newRevokeIdentity() *cobra.Command {
 	c := newCall("revoke-identity-sessions", "End all sessions of somebody", `  gatepass revoke-identity-sessions -n my-k8s-auth-method \
     --subject system:serviceaccount:my-namespace-a:web`)
 	c.Flags().StringVarP(&q.Name, "name", "n", "", "name of the auth method")
-	c.Flags().StringVar(&q.Subject, "subject", "", "whose sessions, as their sub says")
+	c.Flags().StringVar(&q.Subject, "subject", "", "whose sessions: system:serviceaccount:NAMESPACE:NAME or access-key:ACCESS-ID")
 	c.need("name", "subject")
-	handle(c, "revoke-identity-sessions", &q, &q.Credentials, sentence[v2.Nothing]("The sessions of %s by %s were revoked.", &q.Subject, &q.Name))
+	handle(c, "revoke-identity-sessions", &q, &q.Credentials, sentence[v2.Nothing]("No session that %s has by %s up to now is accepted any more.", &q.Subject, &q.Name))
 	return c.Command
 }
 

@@ -2,6 +2,9 @@ package command
 
 import (
 	"context"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/gatepass/gatepass/gateway/access"
 	"github.com/gatepass/gatepass/gateway/config"
@@ -41,13 +44,30 @@ func revokeIdentity(ctx context.Context, by *Session, r *v2.RevokeIdentitySessio
 	if err := required("name", r.Name); err != nil {
 		return nil, err
 	}
-	if err := required("subject", r.Subject); err != nil {
+	if err := checkSubject(r.Subject); err != nil {
 		return nil, err
 	}
 	if err := by.RevokeIdentity(ctx, r.Name, r.Subject); err != nil {
 		return nil, err
 	}
 	return v2.Nothing{}, nil
+}
+
+// checkSubject refuses a subject that no session has. Which of the others have
+// sessions nobody knows: the gateway keeps none.
+func checkSubject(subject string) error {
+	if err := required("subject", subject); err != nil {
+		return err
+	}
+	account, ofPod := strings.CutPrefix(subject, "system:serviceaccount:")
+	namespace, name, _ := strings.Cut(account, ":")
+	if ofPod && len(validation.IsDNS1123Label(namespace)) == 0 && len(validation.IsDNS1123Subdomain(name)) == 0 {
+		return nil
+	}
+	if id, ofKey := strings.CutPrefix(subject, "access-key:"); ofKey && id != "" {
+		return nil
+	}
+	return invalid("subject", "it is system:serviceaccount:NAMESPACE:NAME, or access-key:ACCESS-ID, as the sub of the sessions says")
 }
 
 func revokeMethod(ctx context.Context, by *Session, r *v2.RevokeAuthMethodSessions) (any, error) {
