@@ -120,7 +120,9 @@ roles:
 // start runs the gateway.
 func (s *secrets) start(b *testing.B, dataDir string, args ...string) {
 	b.Helper()
-	s.gatewayProcess = startGateway(b, s.file, product.GatewayOptions{DataDir: dataDir, Kubeconfig: s.reviewer, ExtraArgs: args})
+	s.gatewayProcess = startGateway(b, s.file, product.GatewayOptions{
+		DataDir: dataDir, Kubeconfig: s.reviewer, ExtraArgs: args, Env: asDeployed(),
+	})
 }
 
 // enter logs pods in.

@@ -34,6 +34,9 @@ const (
 	warmUp         = 300
 )
 
+// asDeployed is a gateway's environment in the manifests.
+func asDeployed() []string { return []string{"GOMEMLIMIT=195MiB"} }
+
 // BenchmarkLogins compares logins through the gateway with TokenReviews sent
 // straight to the API server, in turns, so that a change in the machine's load
 // meets both. Run it with
@@ -45,7 +48,7 @@ func BenchmarkLogins(b *testing.B) {
 	reviewer := delegator(b, ns, "gateway")
 	var c configFile
 	id, config := c.add(kubernetes("boundNamespaces: ["+ns+"], boundPodNames: [\"mypod?\"]"), gatewayReviewer)
-	g := startGateway(b, c.String(), product.GatewayOptions{Kubeconfig: kubeconfig(b, reviewer)})
+	g := startGateway(b, c.String(), product.GatewayOptions{Kubeconfig: kubeconfig(b, reviewer), Env: asDeployed()})
 	gatewayPID, serverPID := g.PID(), shared.PIDs()["kube-apiserver"]
 
 	raw := map[string]*http.Client{"raw/h1": rawClient(b, false), "raw/h2": rawClient(b, true)}
