@@ -28,6 +28,9 @@ const (
 // errSlow means that the watcher does not take what there is.
 var errSlow = errors.New("the watcher is too slow")
 
+// errOther means that etcd is not the one, or not of the time, that was watched.
+var errOther = errors.New("etcd was put back to an earlier state, or is another one")
+
 // Watch implements store.Store.
 func (s *Store) Watch(ctx context.Context, prefix string, after int64) iter.Seq2[store.Event, error] {
 	return func(yield func(store.Event, error) bool) {
@@ -61,14 +64,18 @@ func (s *Store) Watch(ctx context.Context, prefix string, after int64) iter.Seq2
 // read anew. It returns why.
 func (s *Store) feed(ctx context.Context, prefix string, after int64, q *queue) error {
 	pause := minPause
+	seen := &lineage{seen: after}
 	for {
-		reached, err := s.stream(ctx, prefix, after, q)
+		reached, err := s.stream(ctx, prefix, after, q, seen)
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case s.client.Ctx().Err() != nil:
 			return errClosed()
 		case errors.Is(err, store.ErrCompacted), errors.Is(err, errSlow):
+			return store.ErrCompacted
+		case errors.Is(err, errOther):
+			s.logger.Error("etcd was put back to an earlier state, or is another one; everything is read anew", "prefix", prefix)
 			return store.ErrCompacted
 		}
 		if reached > after {
@@ -89,13 +96,20 @@ func (s *Store) feed(ctx context.Context, prefix string, after int64, q *queue) 
 
 // stream fills a queue from one watch of etcd's client, which survives the loss of
 // connections. It returns the revision up to which the watcher has everything.
-func (s *Store) stream(ctx context.Context, prefix string, after int64, q *queue) (reached int64, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+func (s *Store) stream(ctx context.Context, prefix string, after int64, q *queue, seen *lineage) (reached int64, err error) {
+	streaming, cancel := context.WithCancelCause(ctx)
+	var checker sync.WaitGroup
+	defer checker.Wait()
+	defer cancel(nil)
+	checker.Go(func() {
+		if s.departs(streaming, seen) {
+			cancel(errOther)
+		}
+	})
 	// The client puts watches with the same metadata on one stream, which keeps
 	// the login that it began with for ever: a later watch on it would be refused
 	// once that has expired. So each gets a stream, and a login, of its own.
-	ctx = metadata.AppendToOutgoingContext(ctx, "gatepass-watch", strconv.FormatUint(rand.Uint64(), 16)) //nolint:gosec // no secret
+	ctx = metadata.AppendToOutgoingContext(streaming, "gatepass-watch", strconv.FormatUint(rand.Uint64(), 16)) //nolint:gosec // no secret
 	// A member that has lost its cluster ends the watch, which goes on elsewhere.
 	ctx = clientv3.WithRequireLeader(ctx)
 	responses := s.client.Watch(ctx, s.prefix+prefix,
@@ -104,7 +118,10 @@ func (s *Store) stream(ctx context.Context, prefix string, after int64, q *queue
 		if err := res.Err(); err != nil {
 			return after, s.failure(ctx, err)
 		}
-		// An etcd that was restored from a backup counts from there.
+		if !seen.saw(res.Header) {
+			return after, errOther
+		}
+		// It lags, or was put back: reading anew is right for both.
 		if res.Header.Revision < after {
 			return after, store.ErrCompacted
 		}
@@ -117,6 +134,9 @@ func (s *Store) stream(ctx context.Context, prefix string, after int64, q *queue
 		if res.IsProgressNotify() {
 			after = res.Header.Revision
 		}
+	}
+	if errors.Is(context.Cause(streaming), errOther) {
+		return after, errOther
 	}
 	return after, errors.New("etcd ended it")
 }
