@@ -16,7 +16,7 @@ import (
 type boundListener struct {
 	net.Listener
 	slots  chan struct{}
-	ready  chan net.Conn // each has a slot, so there is room for it
+	ready  chan *boundConn // each has a slot, so there is room for it
 	failed chan error
 	closed chan struct{}
 	begin  sync.Once
@@ -41,7 +41,7 @@ type connected struct {
 // be open may wait.
 func newBoundListener(l net.Listener, connections, each int) *boundListener {
 	return &boundListener{
-		Listener: l, slots: make(chan struct{}, connections), ready: make(chan net.Conn, connections),
+		Listener: l, slots: make(chan struct{}, connections), ready: make(chan *boundConn, connections),
 		failed: make(chan error), closed: make(chan struct{}),
 		each: each, clients: map[netip.Prefix]*connected{},
 	}
@@ -156,8 +156,7 @@ func (l *boundListener) Close() error {
 		}
 		l.parked = 0
 		for len(l.ready) > 0 {
-			conn := <-l.ready
-			_ = conn.(*boundConn).Conn.Close() //nolint:forcetypeassert // serve puts nothing else in
+			_ = (<-l.ready).Conn.Close()
 		}
 	})
 	return err

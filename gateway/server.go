@@ -64,6 +64,13 @@ type ServerOptions struct {
 	// Metrics, if set, is served as /metrics on MetricsListener.
 	Metrics         http.Handler
 	MetricsListener net.Listener
+	// ProfileListener, if set, serves profiles (net/http/pprof) without TLS, to
+	// whoever can reach it.
+	ProfileListener net.Listener
+	// ClientCAs, if set, verify the certificates of those who connect to the API.
+	// ClientCertificates is what they are to present.
+	ClientCAs          *ClientCAs
+	ClientCertificates ClientCertificates
 	// HealthListener, if set, answers /healthz and /readyz without TLS.
 	HealthListener net.Listener
 	// Ready is what readiness depends on besides the certificate.
@@ -79,10 +86,16 @@ type Server struct {
 	options  ServerOptions
 	listener *boundListener // of the API
 	draining atomic.Bool
+	// certified counts the connections to the API with a client certificate, and
+	// uncertified those without.
+	certified, uncertified atomic.Int64
 }
 
 // NewServer makes a server; Run starts it.
 func NewServer(o ServerOptions) (*Server, error) {
+	if o.ClientCAs != nil && o.ClientCertificates != ClientCertificatesOptional && o.ClientCertificates != ClientCertificatesRequired {
+		return nil, errors.New("gateway: ClientCertificates must be set with ClientCAs")
+	}
 	if o.API == nil || o.APIListener == nil || o.Certificates == nil || o.Ready == nil || o.Logger == nil {
 		return nil, errors.New("gateway: API, APIListener, Certificates, Ready and Logger must be set")
 	}
@@ -98,8 +111,28 @@ func NewServer(o ServerOptions) (*Server, error) {
 	return s, nil
 }
 
+// admitted counts a connection.
+func (s *Server) admitted(hasCertificate bool) {
+	if hasCertificate {
+		s.certified.Add(1)
+	} else {
+		s.uncertified.Add(1)
+	}
+}
+
 func (s *Server) register(registry prometheus.Registerer) error {
-	return errors.Join(
+	var errs []error
+	for has, counted := range map[string]*atomic.Int64{"verified": &s.certified, "none": &s.uncertified} {
+		if s.options.ClientCAs == nil {
+			break
+		}
+		errs = append(errs, registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name:        "gatepass_gateway_client_certificates_total",
+			Help:        "Connections to the API, by whether the client presented a certificate (verified, none). Those with a bad one are refused and not counted.",
+			ConstLabels: prometheus.Labels{"certificate": has},
+		}, func() float64 { return float64(counted.Load()) })))
+	}
+	return errors.Join(append(errs,
 		registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatepass_gateway_connections",
 			Help: "Connections to the API that are served. Those beyond the limit wait to be accepted and are not counted.",
@@ -112,7 +145,7 @@ func (s *Server) register(registry prometheus.Registerer) error {
 			Name: "gatepass_gateway_connections_refused_total",
 			Help: "Connections to the API that were closed at once, because too many wait for others of their client.",
 		}, func() float64 { return float64(s.listener.turned.Load()) })),
-	)
+	)...)
 }
 
 // errDraining makes a server that is about to stop not ready.
@@ -135,6 +168,9 @@ func (s *Server) Run(ctx context.Context) error {
 	o := &s.options
 	api := s.server(o.API)
 	api.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: o.Certificates.GetCertificate}
+	if o.ClientCAs != nil {
+		api.TLSConfig = o.ClientCAs.admit(api.TLSConfig, o.ClientCertificates, s.admitted)
+	}
 	// HTTP/1.1 only: one request at a time a connection is what makes a bound on
 	// connections one on memory, and callers have one request to make.
 	api.Protocols = new(http.Protocols)
@@ -161,6 +197,11 @@ func (s *Server) Run(ctx context.Context) error {
 		health := s.server(s.health())
 		servers = append(servers, health)
 		start("health probes", func() error { return health.Serve(o.HealthListener) })
+	}
+	if o.ProfileListener != nil {
+		profiles := s.profiles()
+		servers = append(servers, profiles)
+		start("profiles", func() error { return profiles.Serve(o.ProfileListener) })
 	}
 	group.Go(func() error {
 		<-failed.Done()

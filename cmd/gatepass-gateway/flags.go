@@ -3,11 +3,15 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	agentconfig "github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/gateway"
 	"github.com/gatepass/gatepass/gateway/config"
 	"github.com/gatepass/gatepass/gateway/handover"
 )
@@ -31,6 +35,11 @@ type flags struct {
 	bootstraps    bool
 
 	tlsCert, tlsKey string
+	clientCA        string
+	clientCerts     string
+	profiles        string
+
+	limits
 
 	selfManaged bool
 	namespace   string
@@ -54,7 +63,7 @@ configuration file. That and the certificate are followed when they change. A
 configuration that is broken changes nothing: the last good one stays in use.
 
 When it starts on an empty store, it makes the administrator's access id and access
-key, and tells them once, on standard output or where --admin-credentials-file or
+key, and tells them once, on a standard stream or where --admin-credentials-file or
 --admin-credentials-secret says; what these hold already becomes the administrator's.`,
 		Example: `  # one gateway, managed through its API
   gatepass-gateway serve --data-dir /var/lib/gatepass --listen :8000 \
@@ -77,16 +86,24 @@ key, and tells them once, on standard output or where --admin-credentials-file o
 		PreRunE: func(*cobra.Command, []string) error { return f.validate() },
 		RunE:    func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), &f) },
 	}
-	p := cmd.Flags()
-	f.add(p)
+	f.storage.add(cmd.Flags())
+	f.limits.add(cmd.Flags())
+	f.add(cmd.Flags())
+	return cmd
+}
+
+func (f *flags) add(p *pflag.FlagSet) {
 	p.StringVar(&f.config, "config", "", "file with declared auth methods (GatewayConfig)")
 	p.StringVar(&f.issuer, "issuer", "", "without --config: the gateway's address as its clients know it, the issuer of sessions; made of --listen, and kept, if not given")
-	p.StringVar(&f.adminFile, "admin-credentials-file", "", "file, made with mode 0600, that gets the administrator's first credentials; standard output if neither it nor a Secret is given")
+	p.StringVar(&f.adminFile, "admin-credentials-file", "", "file, made with mode 0600, that gets the administrator's first credentials; if neither it nor a Secret is given, they are told on standard output, or on standard error when the audit log goes there")
 	p.StringVar(&f.adminSecret, "admin-credentials-secret", "", "NAMESPACE/NAME of an empty Secret that gets them instead, as "+handover.AccessIDKey+" and "+handover.AccessKeyKey)
 	p.BoolVar(&f.bootstraps, "bootstrap-admin", true, "make an administrator in a store that never had one")
 	p.StringVar(&f.listen, "listen", ":8000", "host:port to serve the API on")
 	p.StringVar(&f.tlsCert, "tls-cert", "", "file with the serving certificate")
 	p.StringVar(&f.tlsKey, "tls-key", "", "file with the serving certificate's key")
+	p.StringVar(&f.clientCA, "client-ca-file", "", "file with the authorities of client certificates; followed when it changes; none are asked for if not given")
+	p.StringVar(&f.clientCerts, "client-certificates", string(gateway.ClientCertificatesRequired), "with --client-ca-file: required, or optional, which refuses bad ones only")
+	p.StringVar(&f.profiles, "pprof-bind-address", "0", "host:port of this machine's own to serve /debug/pprof on, as 127.0.0.1:6060; 0 for none")
 	p.StringVar(&f.metrics, "metrics-bind-address", ":8080", "host:port to serve /metrics on; 0 for none")
 	p.StringVar(&f.probes, "health-probe-bind-address", ":8081", "host:port to serve /healthz and /readyz on; 0 for none")
 	p.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -99,7 +116,6 @@ key, and tells them once, on standard output or where --admin-credentials-file o
 	p.StringVar(&f.caSecret, "ca-secret", "gatepass-gateway-ca", "Secret that holds the authority")
 	p.StringVar(&f.caConfigMap, "ca-config-map", "gatepass-gateway-ca", "ConfigMap that gets the authority's certificate, under ca.crt")
 	p.StringVar(&f.service, "service", "gatepass-gateway", "Service that agents call")
-	return cmd
 }
 
 // validate reports everything that is wrong with the flags.
@@ -109,7 +125,7 @@ func (f *flags) validate() error {
 	if f.listen == "" {
 		errs = append(errs, errors.New("--listen must be given"))
 	}
-	errs = append(errs, f.validateIssuer())
+	errs = append(errs, f.validateIssuer(), f.limits.validate(), f.validateClients(), f.validateProfiles())
 	files := f.tlsCert != "" || f.tlsKey != ""
 	switch {
 	case files && f.selfManaged:
@@ -129,6 +145,29 @@ func (f *flags) validate() error {
 		errs = append(errs, errors.New("--shutdown-delay must not be negative"))
 	}
 	return errors.Join(errs...)
+}
+
+func (f *flags) validateClients() error {
+	switch gateway.ClientCertificates(f.clientCerts) {
+	case gateway.ClientCertificatesOptional, gateway.ClientCertificatesRequired:
+		return nil
+	}
+	return fmt.Errorf("--client-certificates must be %s or %s", gateway.ClientCertificatesOptional, gateway.ClientCertificatesRequired)
+}
+
+// validateProfiles keeps profiles, which need no session, from the network.
+func (f *flags) validateProfiles() error {
+	if f.profiles == "0" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(f.profiles)
+	if err != nil {
+		return fmt.Errorf("--pprof-bind-address: %w", err)
+	}
+	if ip, err := netip.ParseAddr(host); err != nil || !ip.Unmap().IsLoopback() {
+		return errors.New("--pprof-bind-address must be a loopback address, as 127.0.0.1:6060: whoever reaches it needs no session; use kubectl port-forward")
+	}
+	return nil
 }
 
 func (f *flags) validateIssuer() error {

@@ -24,19 +24,20 @@ import (
 
 // serve wires the parts together and runs them until ctx is done.
 func serve(ctx context.Context, f *flags) (err error) {
-	level, err := agentconfig.ParseLogLevel(f.logLevel)
+	log, err := f.logger()
 	if err != nil {
-		return fmt.Errorf("--log-level: %w", err)
+		return err
 	}
-	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
-	klog.SetSlogLogger(log)
-
 	auditLog, closeAudit, err := openAuditLog(f.auditLog)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, closeAudit()) }()
 	certificates, err := f.certificates(log)
+	if err != nil {
+		return err
+	}
+	clients, err := f.clientCAs(log)
 	if err != nil {
 		return err
 	}
@@ -57,6 +58,30 @@ func serve(ctx context.Context, f *flags) (err error) {
 	if err != nil {
 		return err
 	}
+	objects, states, err := f.objects(log, measures, records, sealer, signingKeys, auditLog)
+	if err != nil {
+		return err
+	}
+	defer states.Close()
+	server, err := f.server(ctx, log, measures, objects, states, certificates, clients, auditLog)
+	if err != nil {
+		return err
+	}
+	return f.run(ctx, server, background{log, measures, records, sealer, objects, states, certificates, clients, administrator, auditLog})
+}
+
+func (f *flags) logger() (*slog.Logger, error) {
+	level, err := agentconfig.ParseLogLevel(f.logLevel)
+	if err != nil {
+		return nil, fmt.Errorf("--log-level: %w", err)
+	}
+	log := slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	klog.SetSlogLogger(log)
+	return log, nil
+}
+
+// objects makes the catalog, and the state that follows it. The state must be closed.
+func (f *flags) objects(log *slog.Logger, m *gateway.Measures, records store.Store, sealer *seal.Sealer, signingKeys keys.Store, auditLog *audit.Log) (*catalog.Catalog, *state.Store, error) {
 	var states *state.Store
 	objects, err := catalog.New(catalog.Options{
 		Store: records, Seal: sealer, Audit: auditLog, Logger: log,
@@ -64,15 +89,10 @@ func serve(ctx context.Context, f *flags) (err error) {
 		Usable:  func(c *catalog.AuthConfig) error { return states.Usable(c) },
 	})
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	states = state.New(state.Options{Cluster: f.cluster, Catalog: objects, Keys: signingKeys, ObserveReview: measures.Reviewed, Logger: log})
-	defer states.Close()
-	server, err := f.server(ctx, log, measures, objects, states, certificates, auditLog)
-	if err != nil {
-		return err
-	}
-	return f.run(ctx, server, background{log, measures, records, sealer, objects, states, certificates, administrator, auditLog})
+	states = state.New(state.Options{Cluster: f.cluster, Catalog: objects, Keys: signingKeys, ObserveReview: m.Reviewed, Logger: log})
+	return objects, states, nil
 }
 
 // background is what runs beside the server.
@@ -84,7 +104,8 @@ type background struct {
 	objects      *catalog.Catalog
 	states       *state.Store
 	certificates certificateSource
-	// administrator is where the first credentials are kept; nil is standard output.
+	clients      *gateway.ClientCAs // nil if none are asked for certificates
+	// administrator is where the first credentials are kept or told.
 	administrator place
 	audit         *audit.Log
 }
@@ -101,6 +122,9 @@ func (f *flags) run(ctx context.Context, server *gateway.Server, b background) e
 		}
 		return nil
 	})
+	if b.clients != nil {
+		group.Go(func() error { return b.clients.Follow(beside) })
+	}
 	group.Go(func() error { return b.sealer.Follow(beside) })
 	group.Go(func() error { return b.objects.Run(beside) })
 	group.Go(func() error { return f.follow(beside, b.log, b.objects, b.states, b.measures.Reloaded) })
@@ -122,7 +146,7 @@ func (f *flags) run(ctx context.Context, server *gateway.Server, b background) e
 }
 
 // server opens the listeners, so that an address that is taken ends the start.
-func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measures, objects *catalog.Catalog, states *state.Store, certificates certificateSource, auditLog *audit.Log) (*gateway.Server, error) {
+func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measures, objects *catalog.Catalog, states *state.Store, certificates certificateSource, clients *gateway.ClientCAs, auditLog *audit.Log) (*gateway.Server, error) {
 	options := gateway.ServerOptions{
 		Certificates:  certificates,
 		Registry:      m.Registry(),
@@ -130,6 +154,9 @@ func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measure
 		Ready:         states.Ready,
 		ShutdownDelay: f.shutdownDelay,
 		Logger:        log,
+
+		MaxConnections: f.connections, MaxClientConnections: f.clientConnections,
+		ClientCAs: clients, ClientCertificates: gateway.ClientCertificates(f.clientCerts),
 	}
 	var server *gateway.Server
 	api, err := gateway.New(gateway.Options{ //nolint:contextcheck // its handlers have the requests' contexts
@@ -139,11 +166,22 @@ func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measure
 		Ready:   func() error { return server.Ready() },
 		Logger:  log,
 		Metrics: m.Registry(),
+
+		ClientRate: f.clientRate, MethodRate: f.methodRate,
 	})
 	if err != nil {
 		return nil, err
 	}
 	options.API = api
+	if err := f.listeners(ctx, log, &options); err != nil {
+		return nil, err
+	}
+	server, err = gateway.NewServer(options)
+	return server, err
+}
+
+// listeners opens those that are not switched off.
+func (f *flags) listeners(ctx context.Context, log *slog.Logger, options *gateway.ServerOptions) (err error) {
 	var listen net.ListenConfig
 	for _, l := range []struct {
 		what, address string
@@ -152,17 +190,29 @@ func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measure
 		{"api", f.listen, &options.APIListener},
 		{"metrics", f.metrics, &options.MetricsListener},
 		{"health probes", f.probes, &options.HealthListener},
+		{"profiles", f.profiles, &options.ProfileListener},
 	} {
 		if l.address == "0" && l.what != "api" {
 			continue
 		}
 		if *l.listener, err = listen.Listen(ctx, "tcp", l.address); err != nil {
-			return nil, fmt.Errorf("listen for %s: %w", l.what, err)
+			return fmt.Errorf("listen for %s: %w", l.what, err)
 		}
 		log.Info("listening", "for", l.what, "address", (*l.listener).Addr().String())
 	}
-	server, err = gateway.NewServer(options)
-	return server, err
+	return nil
+}
+
+// clientCAs are the authorities of clients, nil if there are none.
+func (f *flags) clientCAs(log *slog.Logger) (*gateway.ClientCAs, error) {
+	if f.clientCA == "" {
+		return nil, nil
+	}
+	found, err := gateway.NewClientCAs(f.clientCA, log)
+	if err != nil {
+		return nil, fmt.Errorf("--client-ca-file: %w", err)
+	}
+	return found, nil
 }
 
 // openAuditLog opens a file for appending, or standard output.
