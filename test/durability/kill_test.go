@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/test/await"
 	"github.com/gatepass/gatepass/test/folder"
 )
 
@@ -56,15 +57,24 @@ func TestKilledWhileServing(t *testing.T) {
 	var starts []time.Duration
 	count := kills(t)
 	for i := 1; i <= count; i++ {
-		written := time.After(rand.N(maxWriting)) //nolint:gosec // any moment will do
 		var group sync.WaitGroup
+		acknowledged := make(chan struct{}, 1)
 		for _, w := range all {
 			group.Go(func() {
 				for w.step(g, session, login) {
+					select {
+					case acknowledged <- struct{}{}:
+					default:
+					}
 				}
 			})
 		}
-		<-written
+		select {
+		case <-acknowledged:
+			<-time.After(rand.N(maxWriting)) //nolint:gosec // any moment will do
+		case <-time.After(await.Patience):
+			t.Errorf("nothing was acknowledged within %s", await.Patience)
+		}
 		if err := g.Kill(); err != nil {
 			t.Fatal(err)
 		}

@@ -22,7 +22,8 @@ const (
 	manyItems   = 100_000
 	itemsOfTeam = 1000
 	seedItem    = "seed-item"
-	seedKey     = "catalog/item/" + seedItem
+	itemPrefix  = "sealed/catalog/item/"
+	seedKey     = itemPrefix + seedItem
 	// sizeOfRevision is how many bytes precede each record.
 	sizeOfRevision = 8
 )
@@ -41,10 +42,18 @@ func multiply(t *testing.T, dir string) {
 		record = bytes.Clone(tx.Bucket([]byte("items")).Get([]byte(seedKey)))
 		return nil
 	})
-	_, rest, _ := bytes.Cut(record, []byte(`"id":"`))
-	id, _, found := bytes.Cut(rest, []byte(`"`))
-	if err != nil || !found {
+	if err != nil || len(record) < sizeOfRevision {
 		t.Fatalf("no item: %q, %v", record, err)
+	}
+	revision, text := record[:sizeOfRevision], must(sealer.Open(seedKey, record[sizeOfRevision:]))(t)
+	_, rest, _ := bytes.Cut(text, []byte(`"id":"`))
+	id, _, found := bytes.Cut(rest, []byte(`"`))
+	if !found {
+		t.Fatalf("no item: %q", text)
+	}
+	put := func(items *bbolt.Bucket, key string, value []byte) error {
+		sealed, err := sealer.Seal(key, value)
+		return errors.Join(err, items.Put([]byte(key), append(bytes.Clone(revision), sealed...)))
 	}
 	for first := 0; first < manyItems && err == nil; first += itemsOfTeam {
 		err = db.Update(func(tx *bbolt.Tx) error { // a larger one takes long
@@ -52,11 +61,9 @@ func multiply(t *testing.T, dir string) {
 			var errs []error
 			for n := first; n < first+itemsOfTeam; n++ {
 				own := fmt.Sprintf("%0*d", len(id), n)
-				key := fmt.Sprintf("sealed/value/%s/1", own)
-				value, err := sealer.Seal(key, []byte(itemValue(n)))
-				errs = append(errs, err,
-					items.Put([]byte("catalog/item/"+itemName(n)), bytes.Replace(record, id, []byte(own), 1)),
-					items.Put([]byte(key), append(bytes.Clone(record[:sizeOfRevision]), value...)))
+				errs = append(errs,
+					put(items, itemPrefix+itemName(n), bytes.Replace(text, id, []byte(own), 1)),
+					put(items, fmt.Sprintf("sealed/value/%s/1", own), []byte(itemValue(n))))
 			}
 			return errors.Join(errs...)
 		})
