@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"time"
@@ -49,13 +50,29 @@ type place interface {
 	Withdraw() error
 }
 
-// adminPlace is where the flags say; nil is standard output.
+// printed is a stream that tells credentials, once they are good for something, and
+// keeps none.
+type printed struct{ out io.Writer }
+
+func (printed) String() string { return "a stream" }
+
+func (printed) Keep(_ context.Context, fresh catalog.Credentials) (catalog.Credentials, error) {
+	return fresh, nil
+}
+
+func (printed) Withdraw() error { return nil }
+
+// adminPlace is where the flags say, or else standard output, unless the audit log
+// goes there, which is collected and kept: then it is standard error.
 func (f *flags) adminPlace() (place, error) {
 	switch {
 	case f.adminFile != "":
 		return handover.NewFile(f.adminFile), nil
-	case f.adminSecret == "" || !f.bootstraps:
-		return nil, nil //nolint:nilnil // see above
+	case f.adminSecret != "" && f.bootstraps:
+	case f.auditLog == "-":
+		return printed{os.Stderr}, nil
+	default:
+		return printed{os.Stdout}, nil
 	}
 	cluster, err := f.cluster()
 	if err != nil {
@@ -71,12 +88,12 @@ func (f *flags) adminPlace() (place, error) {
 // bootstrapOnce has the credentials kept before they are good for anything, or
 // prints them afterwards.
 func bootstrapOnce(ctx context.Context, log *slog.Logger, objects *catalog.Catalog, at place) error {
-	if at == nil {
+	if to, ok := at.(printed); ok {
 		made, err := objects.Bootstrap(ctx, nil)
 		if err != nil || made == nil {
 			return err
 		}
-		return handover.Write(os.Stdout, *made)
+		return handover.Write(to.out, *made)
 	}
 	kept := false
 	made, err := objects.Bootstrap(ctx, func(ctx context.Context, fresh catalog.Credentials) (catalog.Credentials, error) {

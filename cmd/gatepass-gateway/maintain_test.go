@@ -94,7 +94,9 @@ func TestMaintenance(t *testing.T) {
 	if _, err := command(t, "backup", "--data-dir", dir, "--out", backup); err == nil {
 		t.Error("a backup was replaced")
 	}
-	must(t, "restore", "--data-dir", other, "--from", backup)
+	if out := must(t, "restore", "--data-dir", other, "--from", backup); !strings.Contains(out, "revoked later are valid again") {
+		t.Errorf("what was revoked comes back silently: %s", out)
+	}
 	if _, err := command(t, "restore", "--data-dir", other, "--from", backup); err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Errorf("restoring into a store that is not empty: %v", err)
 	}
@@ -167,6 +169,32 @@ func TestBootstrap(t *testing.T) {
 	}
 	if item, err := opened.Get(ctx, resealedKey); err != nil || string(item.Value) != sealer.Current() {
 		t.Errorf("%q, %v", item.Value, err)
+	}
+}
+
+// Audit logs are collected, and read by people who should not be administrators.
+func TestCredentialsStayOutOfTheAuditLog(t *testing.T) {
+	t.Parallel()
+	for log, want := range map[string]*os.File{"-": os.Stderr, "audit.log": os.Stdout} {
+		at, err := (&flags{auditLog: log, bootstraps: true}).adminPlace()
+		if to, ok := at.(printed); err != nil || !ok || to.out != want {
+			t.Errorf("with --audit-log %s they go to %v: %v", log, at, err)
+		}
+	}
+	c, _, _, stop := objects(t, storage{dataDir: t.TempDir()})
+	defer stop()
+	var out strings.Builder
+	for range 2 {
+		if err := bootstrap(t.Context(), slog.New(slog.DiscardHandler), c, printed{&out}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found := credentials.FindAllStringSubmatch(out.String(), -1)
+	if len(found) != 1 {
+		t.Fatalf("told %d times: %q", len(found), out.String())
+	}
+	if _, err := c.Login(t.Context(), found[0][1], found[0][2]); err != nil {
+		t.Error(err)
 	}
 }
 
