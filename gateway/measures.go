@@ -9,6 +9,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/gatepass/gatepass/gateway/audit"
 )
 
 // Measures are the metrics of what surrounds a Gateway: token reviews, the
@@ -19,6 +21,7 @@ type Measures struct {
 	reloads    *prometheus.CounterVec
 	reloadGood prometheus.Gauge
 	reloadTime prometheus.Gauge
+	unrecorded prometheus.Counter
 }
 
 // NewMeasures registers them in a registry of their own. notAfter tells when
@@ -43,6 +46,10 @@ func NewMeasures(notAfter func() time.Time) (*Measures, error) {
 			Name: "gatepass_gateway_config_last_reload_success_timestamp_seconds",
 			Help: "When a configuration was last taken into use.",
 		}),
+		unrecorded: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gatepass_gateway_audit_failures_total",
+			Help: "Lines that the audit log could not take. What they tell of was refused.",
+		}),
 	}
 	expiry := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "gatepass_gateway_certificate_expiry_timestamp_seconds",
@@ -55,7 +62,7 @@ func NewMeasures(notAfter func() time.Time) (*Measures, error) {
 	})
 	var errs []error
 	for _, c := range []prometheus.Collector{
-		m.reviews, m.reloads, m.reloadGood, m.reloadTime, expiry,
+		m.reviews, m.reloads, m.reloadGood, m.reloadTime, m.unrecorded, expiry,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	} {
 		errs = append(errs, m.registry.Register(c))
@@ -89,4 +96,45 @@ func (m *Measures) Reloaded(err error) {
 	m.reloads.WithLabelValues("success").Inc()
 	m.reloadGood.Set(1)
 	m.reloadTime.SetToCurrentTime()
+}
+
+// Audited counts what an audit log can't take.
+func (m *Measures) Audited(log Auditor) Auditor { return audited{log, m.unrecorded} }
+
+type audited struct {
+	Auditor
+	failures prometheus.Counter
+}
+
+// Write implements Auditor.
+func (a audited) Write(e *audit.Event) error {
+	err := a.Auditor.Write(e)
+	if err != nil {
+		a.failures.Inc()
+	}
+	return err
+}
+
+// Sealing shows which key seals the store. Its id is no secret.
+func (m *Measures) Sealing(current func() string) error {
+	if err := m.registry.Register(sealing{current, prometheus.NewDesc(
+		"gatepass_gateway_seal_key_info", "The key that seals the store at present, by id; always 1.", []string{"key"}, nil,
+	)}); err != nil {
+		return fmt.Errorf("register metrics: %w", err)
+	}
+	return nil
+}
+
+// sealing is a metric whose label changes.
+type sealing struct {
+	current func() string
+	desc    *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (s sealing) Describe(to chan<- *prometheus.Desc) { to <- s.desc }
+
+// Collect implements prometheus.Collector.
+func (s sealing) Collect(to chan<- prometheus.Metric) {
+	to <- prometheus.MustNewConstMetric(s.desc, prometheus.GaugeValue, 1, s.current())
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/state"
 	"github.com/gatepass/gatepass/gateway/store"
+	"github.com/gatepass/gatepass/gateway/store/measured"
 )
 
 // serve wires the parts together and runs them until ctx is done.
@@ -58,6 +59,11 @@ func serve(ctx context.Context, f *flags) (err error) {
 	if err != nil {
 		return err
 	}
+	watched, err := measured.New(records, measures.Registry())
+	if err != nil {
+		return err
+	}
+	records = watched
 	objects, states, err := f.objects(log, measures, records, sealer, signingKeys, auditLog)
 	if err != nil {
 		return err
@@ -67,7 +73,7 @@ func serve(ctx context.Context, f *flags) (err error) {
 	if err != nil {
 		return err
 	}
-	return f.run(ctx, server, background{log, measures, records, sealer, objects, states, certificates, clients, administrator, auditLog})
+	return f.run(ctx, server, background{log, measures, watched, sealer, objects, states, certificates, clients, administrator, auditLog})
 }
 
 func (f *flags) logger() (*slog.Logger, error) {
@@ -84,11 +90,14 @@ func (f *flags) logger() (*slog.Logger, error) {
 func (f *flags) objects(log *slog.Logger, m *gateway.Measures, records store.Store, sealer *seal.Sealer, signingKeys keys.Store, auditLog *audit.Log) (*catalog.Catalog, *state.Store, error) {
 	var states *state.Store
 	objects, err := catalog.New(catalog.Options{
-		Store: records, Seal: sealer, Audit: auditLog, Logger: log,
+		Store: records, Seal: sealer, Audit: m.Audited(auditLog), Logger: log,
 		Changed: func(ctx context.Context) { states.CatalogChanged(ctx) },
 		Usable:  func(c *catalog.AuthConfig) error { return states.Usable(c) },
 	})
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := errors.Join(objects.Register(m.Registry()), m.Sealing(sealer.Current)); err != nil {
 		return nil, nil, err
 	}
 	states = state.New(state.Options{Cluster: f.cluster, Catalog: objects, Keys: signingKeys, ObserveReview: m.Reviewed, Logger: log})
@@ -99,7 +108,7 @@ func (f *flags) objects(log *slog.Logger, m *gateway.Measures, records store.Sto
 type background struct {
 	log          *slog.Logger
 	measures     *gateway.Measures
-	records      store.Store
+	records      *measured.Store
 	sealer       *seal.Sealer
 	objects      *catalog.Catalog
 	states       *state.Store
@@ -126,6 +135,7 @@ func (f *flags) run(ctx context.Context, server *gateway.Server, b background) e
 		group.Go(func() error { return b.clients.Follow(beside) })
 	}
 	group.Go(func() error { return b.sealer.Follow(beside) })
+	group.Go(func() error { return b.records.Probe(beside) })
 	group.Go(func() error { return b.objects.Run(beside) })
 	group.Go(func() error { return f.follow(beside, b.log, b.objects, b.states, b.measures.Reloaded) })
 	group.Go(func() error { return b.states.Follow(beside) })
@@ -161,7 +171,7 @@ func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measure
 	var server *gateway.Server
 	api, err := gateway.New(gateway.Options{ //nolint:contextcheck // its handlers have the requests' contexts
 		State:   states.State,
-		Audit:   auditLog,
+		Audit:   m.Audited(auditLog),
 		Catalog: objects,
 		Ready:   func() error { return server.Ready() },
 		Logger:  log,

@@ -1,0 +1,51 @@
+package catalog
+
+import (
+	"maps"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+func TestMetrics(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	registry := prometheus.NewRegistry()
+	r.must(r.Register(registry))
+	read := func() map[string]float64 {
+		families, err := registry.Gather()
+		r.must(err)
+		values := map[string]float64{}
+		for _, f := range families {
+			for _, m := range f.GetMetric() {
+				name := f.GetName()
+				for _, label := range m.GetLabel() {
+					name += " " + label.GetValue()
+				}
+				values[name] = m.GetGauge().GetValue()
+			}
+		}
+		return values
+	}
+	before := read()
+	if before["gatepass_gateway_catalog_ready"] != 1 {
+		t.Errorf("a catalog that was read: %v", before)
+	}
+	m := r.k8s("m")
+	r.must(r.admin.CreateItem(t.Context(), Item{Name: "/a"}, []byte("x")))
+	r.must(r.admin.CreateRole(t.Context(), Role{Name: "r"}))
+	one := r.issued(m, "a", "1")
+	r.must(r.As(CallerOf(one, "", "v2")).RevokeSession(t.Context(), one.ExpiresAt()))
+	r.must(r.admin.RevokeIdentity(t.Context(), "m", "b"))
+	r.must(r.admin.RevokeMethod(t.Context(), "m"))
+	want := maps.Clone(before)
+	for _, more := range []string{
+		"gatepass_gateway_objects item", "gatepass_gateway_objects auth-method", "gatepass_gateway_objects role",
+		"gatepass_gateway_revocations session", "gatepass_gateway_revocations identity", "gatepass_gateway_revocations auth-method",
+	} {
+		want[more]++
+	}
+	if got := read(); !maps.Equal(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
