@@ -43,6 +43,9 @@ func filled(b *testing.B) (dir string, sealer *seal.Sealer, root Caller) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		if record, err = sealer.Seal(i.key(), record); err != nil {
+			b.Fatal(err)
+		}
 		sealed, err := sealer.Seal(valueKey(i.id, 1), value)
 		if err != nil {
 			b.Fatal(err)

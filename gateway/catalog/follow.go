@@ -3,6 +3,8 @@ package catalog
 import (
 	"context"
 	"errors"
+	"fmt"
+	"sync"
 	"time"
 
 	"github.com/gatepass/gatepass/gateway/store"
@@ -14,21 +16,31 @@ const (
 	maxPause = 5 * time.Second
 )
 
+// reopenInterval is how often records that do not open are tried again.
+const reopenInterval = time.Second
+
+// errUnopened means that a record of the store does not open.
+var errUnopened = errors.New("the store holds what these keys did not seal")
+
 // Run follows the store until ctx is done, and then returns nil. An outage of the
-// store leaves the view as it is.
+// store leaves the view as it is. If a record does not open when the store is read
+// for the first time, Run returns an error that names it.
 func (c *Catalog) Run(ctx context.Context) error {
-	cleaner := make(chan struct{})
-	go func() {
-		defer close(cleaner)
-		c.clean(ctx)
-	}()
-	defer func() { <-cleaner }()
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	beside.Go(func() { c.clean(ctx) })
+	beside.Go(func() { c.retry(ctx) })
 	pause := minPause
 	for {
 		began := time.Now()
 		err := c.follow(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if errors.Is(err, errUnopened) && c.Ready() != nil {
+			return fmt.Errorf("read the store: %w", err)
 		}
 		if errors.Is(err, store.ErrCompacted) {
 			c.options.Logger.Info("the store has moved on too far; it is read anew")
@@ -53,9 +65,18 @@ func (c *Catalog) Run(ctx context.Context) error {
 func (c *Catalog) follow(ctx context.Context) error {
 	next := newView()
 	revision, err := c.options.Store.Snapshot(ctx, prefix, func(i store.Item) error {
-		c.apply(next, i.Key, i.Value, i.Revision)
+		value, err := c.options.Seal.Open(i.Key, i.Value)
+		if err != nil {
+			return fmt.Errorf("%w: %w", errUnopened, err)
+		}
+		c.apply(next, i.Key, value, i.Revision)
 		return nil
 	})
+	if errors.Is(err, errUnopened) {
+		c.mu.Lock()
+		c.unopened[unread] = unopened{err: err}
+		c.mu.Unlock()
+	}
 	if err != nil {
 		return err
 	}
@@ -70,8 +91,24 @@ func (c *Catalog) follow(ctx context.Context) error {
 	return nil
 }
 
-// apply puts a record into a view. One that can't be read leaves the view as it
-// is, and gets nobody else into trouble.
+// retry has the view take what opens by now, until ctx is done.
+func (c *Catalog) retry(ctx context.Context) {
+	ticker := time.NewTicker(reopenInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if e := c.reopen(); e&onLogins != 0 && c.options.Changed != nil {
+			c.options.Changed(ctx)
+		}
+	}
+}
+
+// apply puts a record, opened, into a view. One that can't be read leaves the view
+// as it is, and gets nobody else into trouble.
 func (c *Catalog) apply(v *View, key string, value []byte, revision int64) effect {
 	e, err := v.apply(key, value, revision)
 	if err != nil {
@@ -86,6 +123,7 @@ func (c *Catalog) replace(ctx context.Context, next *View, revision int64) {
 	c.mu.Lock()
 	next.file, next.logins = c.draft.file, c.draft.logins
 	c.draft = next
+	clear(c.unopened)
 	c.publish(onLogins | onPolicy)
 	c.warnHidden()
 	c.mu.Unlock()
@@ -97,12 +135,15 @@ func (c *Catalog) advance(ctx context.Context, event store.Event) {
 	c.mu.Lock()
 	var e effect
 	for _, change := range event.Changes {
-		value := change.Value
-		if change.Deleted {
-			value = nil
-		} else if value == nil {
-			value = []byte{}
+		var value []byte // nil of one that is deleted
+		if !change.Deleted {
+			var err error
+			if value, err = c.options.Seal.Open(change.Key, change.Value); err != nil {
+				c.keepUnopened(change.Key, change.Value, event.Revision, err)
+				continue
+			}
 		}
+		delete(c.unopened, change.Key)
 		e |= c.apply(c.draft, change.Key, value, event.Revision)
 	}
 	c.draft.revision = event.Revision

@@ -58,6 +58,8 @@ type Catalog struct {
 	mu sync.Mutex
 	// draft is the view that the next one is cloned from; nobody else has it.
 	draft *View
+	// unopened are the records that do not open, by key.
+	unopened map[string]unopened
 	// settled is the revision up to which Changed was told everything, and moved
 	// is closed when it or the view is another.
 	settled int64
@@ -72,7 +74,8 @@ func New(o Options) (*Catalog, error) {
 	if o.CacheSize == 0 {
 		o.CacheSize = DefaultCacheSize
 	}
-	c := &Catalog{options: o, values: newValueCache(o.CacheSize), draft: newView(), moved: make(chan struct{})}
+	o.Store = records{o.Store, o.Seal}
+	c := &Catalog{options: o, values: newValueCache(o.CacheSize), draft: newView(), unopened: map[string]unopened{}, moved: make(chan struct{})}
 	c.publish(onLogins | onPolicy)
 	return c, nil
 }

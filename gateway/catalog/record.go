@@ -12,11 +12,11 @@ import (
 )
 
 // Where records lie. All that the view is made of lies under one prefix, so that
-// one watch follows it; secrets lie elsewhere. A sealed record never changes: what
-// is new gets a new number, and the record that names it changes in the same
-// commit.
+// one watch follows it, and is sealed on its way to the store, see records; secrets
+// lie elsewhere. A secret's record never changes: what is new gets a new number, and
+// the record that names it changes in the same commit.
 const (
-	prefix = "catalog/"
+	prefix = seal.Prefix + "catalog/"
 
 	accessIDPrefix        = prefix + "access-id/"
 	administratorKey      = prefix + "administrator"
@@ -165,8 +165,8 @@ func encode(record any) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write a record: %w", err)
 	}
-	if len(value) > store.MaxValue {
-		return nil, fmt.Errorf("%w: the object has %d bytes, and at most %d are kept; make it smaller", ErrInvalid, len(value), store.MaxValue)
+	if len(value) > seal.MaxValue {
+		return nil, fmt.Errorf("%w: the object has %d bytes, and at most %d are kept; make it smaller", ErrInvalid, len(value), seal.MaxValue)
 	}
 	return value, nil
 }

@@ -57,14 +57,23 @@ func New(o Options) *Store { return &Store{options: o} }
 // State returns the present snapshot, or nil before the first. It is nil too
 // until the catalog has been read, because only that knows what was revoked.
 func (s *Store) State() gateway.State {
-	if s.Ready() != nil {
+	if s.loaded() != nil {
 		return nil // not a State that holds a nil snapshot
 	}
 	return s.present.Load()
 }
 
-// Ready is nil once there is a snapshot.
+// Ready is nil once there is a snapshot, unless a record of the store does not open:
+// then what others changed may be unknown here, and requests should go to them.
 func (s *Store) Ready() error {
+	if err := s.loaded(); err != nil {
+		return err
+	}
+	return s.options.Catalog.Intact() //nolint:wrapcheck // it says all there is to say
+}
+
+// loaded is nil once there is a snapshot.
+func (s *Store) loaded() error {
 	if s.present.Load() == nil {
 		return errors.New("no valid configuration yet")
 	}
