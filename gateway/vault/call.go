@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gatepass/gatepass/gateway/catalog"
 )
@@ -95,7 +96,7 @@ func (h *Handler) find(c *call, path string) (endpoint, bool) {
 func (h *Handler) findAuth(c *call, path string) (endpoint, bool) {
 	switch path {
 	case "token/lookup-self":
-		return endpoint{read: h.lookupSelf}, true
+		return endpoint{read: h.lookupSelf, write: h.lookupSelf}, true
 	case "token/renew-self":
 		return endpoint{write: h.renewSelf}, true
 	case "token/revoke-self":
@@ -218,12 +219,19 @@ func (c *call) decode(limit int64, v any) error {
 // may be a secret.
 func decode(body []byte, v any) error {
 	err := json.Unmarshal(body, v)
+	const failed = "failed to parse JSON input: "
 	var semantic *json.SemanticError
+	var twice *jsontext.SyntacticError
+	var wanted want
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &wanted) && errors.As(err, &semantic):
+		return refuse(http.StatusBadRequest, failed+"field "+quote(string(semantic.JSONPointer))+": "+wanted.Error())
 	case errors.As(err, &semantic) && semantic.JSONPointer != "":
-		return refuse(http.StatusBadRequest, "failed to parse JSON input: field "+quote(string(semantic.JSONPointer))+" can't be what was sent")
+		return refuse(http.StatusBadRequest, failed+"field "+quote(string(semantic.JSONPointer))+" can't be what was sent")
+	case errors.Is(err, jsontext.ErrDuplicateName) && errors.As(err, &twice):
+		return refuse(http.StatusBadRequest, failed+"field "+quote(string(twice.JSONPointer))+" is there twice")
 	}
-	return refuse(http.StatusBadRequest, "failed to parse JSON input: it is not a JSON object")
+	return refuse(http.StatusBadRequest, failed+"it is not a JSON object")
 }

@@ -173,6 +173,32 @@ func TestWritesAreRecordedAsTheyAre(t *testing.T) {
 	}
 }
 
+// In Vault, an item that is gone may be deleted again.
+func TestDeletingWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	admin, written := r.withCatalog(t)
+	if err := admin.CreateItem(t.Context(), catalog.Item{Name: "a"}, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	written.take()
+	for range 2 {
+		if got := r.do(t, "DELETE", "/v1/secret/metadata/a", ""); got.status != http.StatusNoContent {
+			t.Errorf("%d %s", got.status, got.text)
+		}
+	}
+	if diff := cmp.Diff([]string{"item-delete granted", "item-delete denied"}, written.take()); diff != "" {
+		t.Error(diff)
+	}
+	if err := admin.CreateItem(t.Context(), catalog.Item{Name: "a"}, []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	r.session.Claims.AccessID = caller(t, admin, access.Read)
+	if got := r.do(t, "DELETE", "/v1/secret/metadata/a", ""); got.status != http.StatusForbidden {
+		t.Errorf("who may not: %d %s", got.status, got.text)
+	}
+}
+
 // caller makes an auth method whose sessions may do things to all items, and
 // returns its access id.
 func caller(t testing.TB, admin catalog.Accessor, capabilities ...access.Capability) string {

@@ -80,8 +80,12 @@ func TestRolesThatCanNotBeHad(t *testing.T) {
 		`{"bound_service_account_names":[]}`:                 `"bound_service_account_names" can not be empty`,
 		`{"bound_service_account_namespaces":""}`:            `"bound_service_account_namespaces" can not be empty`,
 		`{"bound_service_account_namespaces":["*","other"]}`: `"bound_service_account_namespaces": can not mix "*" with values`,
-		`{"token_ttl":"soon"}`:                               `failed to parse JSON input: field "/token_ttl" can't be what was sent`,
-		`{"bound_service_account_names":{"a secret":"x"}}`:   `failed to parse JSON input: field "/bound_service_account_names" can't be what was sent`,
+		`{"token_ttl":"soon"}`:                               `failed to parse JSON input: field "/token_ttl": want seconds, or a duration like 1h30m or 7d, and no negative one`,
+		`{"token_ttl":-5}`:                                   `failed to parse JSON input: field "/token_ttl": want seconds, or a duration like 1h30m or 7d, and no negative one`,
+		`{"audience":{"a secret":"x"}}`:                      `failed to parse JSON input: field "/audience" can't be what was sent`,
+		`{"audience":"x","audience":"x"}`:                    `failed to parse JSON input: field "/audience" is there twice`,
+		`{"token_num_uses":1.5}`:                             `failed to parse JSON input: field "/token_num_uses": want a whole number`,
+		`{"bound_service_account_names":{"a secret":"x"}}`:   `failed to parse JSON input: field "/bound_service_account_names": want a single value`,
 	} {
 		t.Run(body, func(t *testing.T) {
 			t.Parallel()

@@ -178,8 +178,9 @@ func checkHeader(header http.Header) error {
 	if namespace := strings.Trim(header.Get("X-Vault-Namespace"), "/"); namespace != "" && namespace != "root" {
 		return refuse(http.StatusNotFound, "namespace not found")
 	}
-	// Zero asks for no wrapping.
-	if ttl := header.Get("X-Vault-Wrap-TTL"); ttl != "" && ttl != "0" {
+	// Zero asks for no wrapping, in whatever unit.
+	ttl := header.Get("X-Vault-Wrap-TTL")
+	if d, err := time.ParseDuration(ttl); ttl != "" && (err != nil || d != 0) {
 		return refuse(http.StatusBadRequest, "response wrapping is not supported by this gateway; leave X-Vault-Wrap-TTL out")
 	}
 	return nil

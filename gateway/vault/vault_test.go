@@ -43,6 +43,9 @@ func TestRequests(t *testing.T) {
 		{"another namespace, without a token", "PUT", "/v1/auth/kubernetes/login", []string{"X-Vault-Namespace", "root/team-a"}, 404, "namespace not found"},
 		{"wrapping", "GET", "/v1/auth/token/lookup-self", []string{"X-Vault-Wrap-TTL", "60"}, 400, "response wrapping is not supported by this gateway; leave X-Vault-Wrap-TTL out"},
 		{"no wrapping", "GET", "/v1/auth/token/lookup-self", []string{"X-Vault-Wrap-TTL", "0"}, 200, ""},
+		{"no wrapping, in seconds", "GET", "/v1/auth/token/lookup-self", []string{"X-Vault-Wrap-TTL", "0s"}, 200, ""},
+		{"wrapping for no time that can be read", "GET", "/v1/auth/token/lookup-self", []string{"X-Vault-Wrap-TTL", "x"}, 400, "response wrapping is not supported by this gateway; leave X-Vault-Wrap-TTL out"},
+		{"the session by POST", "POST", "/v1/auth/token/lookup-self", nil, 200, ""},
 		{"with Vault's request header", "GET", "/v1/auth/token/lookup-self", []string{"X-Vault-Request", "true"}, 200, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -338,5 +341,25 @@ func TestLogin(t *testing.T) {
 				t.Errorf("%d %s", got.status, got.text)
 			}
 		})
+	}
+}
+
+// Vault's clients write durations in all of these ways.
+func TestDurations(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]time.Duration{
+		`""`: 0, `null`: 0, `"0s"`: 0, `60`: time.Minute, `"60"`: time.Minute, `"1h30m"`: 90 * time.Minute,
+		`"1d"`: 24 * time.Hour, `"7d"`: 168 * time.Hour, `1e2`: 100 * time.Second, `3600.0`: time.Hour, `"3600.0"`: time.Hour,
+	} {
+		var got duration
+		if err := decode([]byte(text), &got); err != nil || time.Duration(got) != want {
+			t.Errorf("%s is %s, %v; want %s", text, time.Duration(got), err, want)
+		}
+	}
+	for _, text := range []string{`-5`, `"-5s"`, `"-1d"`, `1.5`, `"d"`, `"1dd"`, `"soon"`, `1e300`, `"NaN"`, `"Inf"`, `"200000d"`, `[]`, `true`} {
+		var got duration
+		if err := decode([]byte(text), &got); err == nil {
+			t.Errorf("%s is %s", text, time.Duration(got))
+		}
 	}
 }

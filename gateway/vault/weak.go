@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"errors"
 	"math"
 	"strconv"
 	"strings"
@@ -14,10 +13,23 @@ import (
 // Vault reads its parameters weakly, and its clients rely on that: its command
 // line sends every one as text.
 
-// duration reads seconds, as a number or as text, and text like 1h30m.
-type duration time.Duration
+// want is what a field should be. It holds nothing of what was sent, which may be a
+// secret.
+type want string
 
-var errDuration = errors.New("want seconds, or a duration like 1h30m")
+func (w want) Error() string { return string(w) }
+
+const (
+	wantDuration want = "want seconds, or a duration like 1h30m or 7d, and no negative one"
+	wantNumber   want = "want a whole number"
+	wantFlag     want = "want true or false"
+	wantTexts    want = "want a list of texts"
+	wantText     want = "want text"
+	wantOne      want = "want a single value"
+)
+
+// duration reads seconds, as a number or as text, and text like 1h30m or 7d.
+type duration time.Duration
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (d *duration) UnmarshalJSON(b []byte) error {
@@ -29,19 +41,38 @@ func (d *duration) UnmarshalJSON(b []byte) error {
 		*d = 0
 		return nil
 	}
-	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
-		if n < 0 || n > math.MaxInt64/int64(time.Second) {
-			return errDuration
+	unit := time.Second
+	count := text
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		unit, count = 24*time.Hour, days
+	}
+	if n, ok := whole(count); ok {
+		if n < 0 || n > math.MaxInt64/int64(unit) {
+			return wantDuration
 		}
-		*d = duration(n * int64(time.Second))
+		*d = duration(n * int64(unit))
 		return nil
 	}
 	parsed, err := time.ParseDuration(text)
 	if err != nil || parsed < 0 {
-		return errDuration
+		return wantDuration
 	}
 	*d = duration(parsed)
 	return nil
+}
+
+// whole is a whole number, also one that is written like 1e2 or 3600.0, as some
+// languages write all of them.
+func whole(text string) (int64, bool) {
+	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
+		return n, true
+	}
+	const exact = 1 << 53 // beyond it not every whole number is a float64
+	f, err := strconv.ParseFloat(text, 64)
+	if err != nil || f != math.Trunc(f) || math.Abs(f) > exact {
+		return 0, false
+	}
+	return int64(f), true
 }
 
 // number reads a whole number, also as text.
@@ -53,9 +84,9 @@ func (n *number) UnmarshalJSON(b []byte) error {
 	if err != nil {
 		return err
 	}
-	parsed, err := strconv.ParseInt(text, 10, 32)
-	if err != nil {
-		return errors.New("want a whole number")
+	parsed, ok := whole(text)
+	if !ok || parsed < math.MinInt32 || parsed > math.MaxInt32 {
+		return wantNumber
 	}
 	*n = number(parsed)
 	return nil
@@ -72,7 +103,7 @@ func (f *flag) UnmarshalJSON(b []byte) error {
 	}
 	parsed, err := strconv.ParseBool(text)
 	if err != nil {
-		return errors.New("want true or false")
+		return wantFlag
 	}
 	*f = flag(parsed)
 	return nil
@@ -86,7 +117,7 @@ func (l *list) UnmarshalJSON(b []byte) error {
 	var entries []string
 	if jsontext.Value(b).Kind() == '[' {
 		if json.Unmarshal(b, &entries) != nil {
-			return errors.New("want a list of texts")
+			return wantTexts
 		}
 	} else {
 		text, err := scalar(b)
@@ -110,7 +141,7 @@ func scalar(b []byte) (string, error) {
 	if kind == jsontext.KindString {
 		var text string
 		if json.Unmarshal(b, &text) != nil {
-			return "", errors.New("want text")
+			return "", wantText
 		}
 		return strings.TrimSpace(text), nil
 	}
@@ -120,5 +151,5 @@ func scalar(b []byte) (string, error) {
 	if kind == jsontext.KindNumber || kind == jsontext.KindTrue || kind == jsontext.KindFalse {
 		return string(b), nil
 	}
-	return "", errors.New("want a single value")
+	return "", wantOne
 }
