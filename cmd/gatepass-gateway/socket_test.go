@@ -9,9 +9,21 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/store"
+	"github.com/gatepass/gatepass/gateway/store/measured"
 )
+
+func measure(t *testing.T, s store.Store) *measured.Store {
+	t.Helper()
+	m, err := measured.New(s, prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
 
 // What a gateway has open it maintains itself; the commands are the same.
 func TestMaintenanceWhileServing(t *testing.T) {
@@ -24,7 +36,7 @@ func TestMaintenanceWhileServing(t *testing.T) {
 	f, log := flags{storage: s}, slog.New(slog.DiscardHandler)
 	var recorded strings.Builder
 	go func() {
-		ended <- f.maintain(ctx, background{log: log, records: opened, sealer: sealer, objects: c, audit: audit.NewLog(&recorded)})
+		ended <- f.maintain(ctx, background{log: log, records: measure(t, opened), sealer: sealer, objects: c, audit: audit.NewLog(&recorded)})
 	}()
 
 	made := credentials.FindStringSubmatch(must(t, "reset-admin", "--data-dir", s.dataDir))
@@ -98,7 +110,7 @@ func TestGatewayWithoutSocket(t *testing.T) {
 	var logged strings.Builder
 	f := flags{storage: s}
 	err := f.maintain(t.Context(), background{
-		log: slog.New(slog.NewTextHandler(&logged, nil)), records: opened, sealer: sealer, objects: c, audit: audit.NewLog(io.Discard),
+		log: slog.New(slog.NewTextHandler(&logged, nil)), records: measure(t, opened), sealer: sealer, objects: c, audit: audit.NewLog(io.Discard),
 	})
 	if err != nil || !strings.Contains(logged.String(), "is not a socket") {
 		t.Errorf("%v, %s", err, logged.String())
