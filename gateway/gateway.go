@@ -176,9 +176,8 @@ func New(o Options) (*Gateway, error) {
 		clients:      newRates[netip.Prefix](o.ClientRate),
 		methodLogins: newRates[string](o.MethodRate), methodCommands: newRates[string](o.MethodRate),
 	}
-	patience := g.limits.patience
-	g.lists = &limiter{slots: make(chan struct{}, maxLists), maxWaiting: maxWaitingLarge, patience: patience}
-	g.bulky = &limiter{slots: make(chan struct{}, maxBulky), maxWaiting: maxWaitingLarge, patience: patience}
+	g.lists = &limiter{slots: make(chan struct{}, maxLists), maxWaiting: maxWaitingLarge, patience: limits.patience}
+	g.bulky = &limiter{slots: make(chan struct{}, maxBulky), maxWaiting: maxWaitingLarge, patience: limits.patience}
 	g.guesses = newGuesses()
 	g.byName = map[string]*route{}
 	for _, r := range g.routes() {

@@ -73,7 +73,7 @@ func serve(ctx context.Context, f *flags) (err error) {
 	if err != nil {
 		return err
 	}
-	return f.run(ctx, server, background{log, measures, watched, sealer, objects, states, certificates, clients, administrator, auditLog})
+	return f.run(ctx, server, background{log, measures, records, watched, sealer, objects, states, certificates, clients, administrator, auditLog})
 }
 
 func (f *flags) logger() (*slog.Logger, error) {
@@ -108,7 +108,8 @@ func (f *flags) objects(log *slog.Logger, m *gateway.Measures, records store.Sto
 type background struct {
 	log          *slog.Logger
 	measures     *gateway.Measures
-	records      *measured.Store
+	records      store.Store
+	watched      *measured.Store // is records
 	sealer       *seal.Sealer
 	objects      *catalog.Catalog
 	states       *state.Store
@@ -135,7 +136,7 @@ func (f *flags) run(ctx context.Context, server *gateway.Server, b background) e
 		group.Go(func() error { return b.clients.Follow(beside) })
 	}
 	group.Go(func() error { return b.sealer.Follow(beside) })
-	group.Go(func() error { return b.records.Probe(beside) })
+	group.Go(func() error { return b.watched.Probe(beside) })
 	group.Go(func() error { return b.objects.Run(beside) })
 	group.Go(func() error { return f.follow(beside, b.log, b.objects, b.states, b.measures.Reloaded) })
 	group.Go(func() error { return b.states.Follow(beside) })
