@@ -285,3 +285,45 @@ func TestNothingHappensUnrecorded(t *testing.T) {
 		t.Errorf("an unrecorded write has happened: %q, version %d, %v", value, n, err)
 	}
 }
+
+func TestAdministratorsMethod(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.must(r.admin.CreateRole(t.Context(), Role{Name: "nothing"}))
+	all := []access.Capability{access.Read, access.Create, access.Update, access.Delete}
+	methods := r.with("methods", rule(access.AuthMethodRule, "/*", all...), rule(access.RoleRule, "/nothing", access.Update))
+	deputy := r.with("deputy", rule(access.AuthMethodRule, "/*", all...), rule(access.RoleRule, "/admin", access.Update))
+	for _, tt := range []struct {
+		name string
+		do   func(as Accessor) error
+		// deputy is what happens to who may also change the role admin.
+		deputy error
+	}{
+		{"a new access key", func(as Accessor) error {
+			_, err := as.RotateAccessKey(t.Context(), "admin")
+			return err
+		}, nil},
+		{"a change", func(as Accessor) error {
+			return as.UpdateMethod(t.Context(), "admin", Method{})
+		}, nil},
+		{"the end of its sessions", func(as Accessor) error { return as.RevokeMethod(t.Context(), "admin") }, nil},
+		{"the end of its subject's sessions", func(as Accessor) error {
+			return as.RevokeIdentity(t.Context(), "admin", r.root.Subject)
+		}, nil},
+		{"its deletion", func(as Accessor) error { return as.DeleteMethod(t.Context(), "admin") }, ErrInUse},
+		{"a role for it", func(as Accessor) error {
+			_, err := as.Associate(t.Context(), Association{Role: "nothing", Method: "admin"})
+			return err
+		}, ErrDenied}, // the deputy may not change that role
+	} {
+		if err := tt.do(methods); !errors.Is(err, ErrDenied) {
+			t.Errorf("%s by who may change all auth methods: %v, want it refused", tt.name, err)
+		}
+		if err := tt.do(deputy); !errors.Is(err, tt.deputy) {
+			t.Errorf("%s by who may change the role admin as well: %v, want %v", tt.name, err, tt.deputy)
+		}
+	}
+	if _, _, err := methods.Method(t.Context(), "admin"); err != nil {
+		t.Errorf("reading it: %v", err)
+	}
+}

@@ -233,14 +233,29 @@ func (s sight) methodTo(do access.Capability, name string) (*method, error) {
 	return m, nil
 }
 
-// methodFor returns a method that the caller has a capability on.
+// methodFor returns a method that the caller has a capability on. Who changes the
+// administrator's could become the administrator, so that takes the right to change
+// the administrator's role, too.
 func (s sight) methodFor(do access.Capability, name string) (*method, thing, error) {
 	t, err := named(access.AuthMethodRule, name)
 	if err != nil {
 		return nil, t, err
 	}
 	m := s.method(t.path.Name())
-	return m, t, s.may(do, t, m != nil)
+	if err := s.may(do, t, m != nil); err != nil {
+		return nil, t, err
+	}
+	if do != access.Read && m.AccessID == s.administrator && !s.mayAdministrate() {
+		return nil, t, denied(do, t)
+	}
+	return m, t, nil
+}
+
+// mayAdministrate says whether the caller may change the administrator's role,
+// which nobody can: it stands for all that only an administrator does.
+func (s sight) mayAdministrate() bool {
+	path, err := access.ParsePath(administratorRole)
+	return err == nil && s.grants.Allow(access.Update, access.RoleRule, path)
 }
 
 // Method implements Accessor. Of the associations it tells those whose role the
