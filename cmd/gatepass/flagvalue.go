@@ -96,6 +96,10 @@ func (s subClaimsFlag) Set(text string) error {
 	if !ok || claim == "" || pattern == "" {
 		return errors.New("use CLAIM=PATTERN, for example namespace=my-namespace-a")
 	}
+	if !slices.Contains(claims(), claim) {
+		// It would be taken, and nobody would get the role.
+		return fmt.Errorf("no session has that claim; those that have some have %s", strings.Join(claims(), ", "))
+	}
 	if _, twice := (*s.to)[claim]; twice {
 		return fmt.Errorf("%s is given twice; put its patterns into one, with commas between them", claim)
 	}
@@ -104,6 +108,15 @@ func (s subClaimsFlag) Set(text string) error {
 	}
 	(*s.to)[claim] = pattern
 	return nil
+}
+
+// claims are the sub-claims of pods' sessions (gateway/authmethod), and two that
+// other gateways have.
+func claims() []string {
+	return []string{
+		"namespace", "service_account_name", "service_account_uid", "pod_name", "pod_uid", "config_name",
+		"service_account_secret_name", "aud",
+	}
 }
 
 func (s subClaimsFlag) String() string {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -32,7 +34,9 @@ func main() {
 	if err == nil {
 		return
 	}
-	fmt.Fprintln(os.Stderr, "gatepass:", err)
+	for line := range strings.Lines(err.Error()) { // every mistake has one
+		fmt.Fprintln(os.Stderr, "gatepass:", strings.TrimSuffix(line, "\n"))
+	}
 	if usage := (usageError{}); errors.As(err, &usage) {
 		os.Exit(exitUsage)
 	}
@@ -65,7 +69,7 @@ Exit codes: 0 done, 1 not done, 2 a mistake on the command line.`,
 		PersistentPreRunE: refuseEmpty,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError{fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())}
+		return usageError{fmt.Errorf("%s; see %s --help", flagProblem(err), cmd.CommandPath())}
 	})
 	for _, group := range []struct {
 		id, title string
@@ -115,16 +119,20 @@ func newGroup(use, short, example string) *cobra.Command {
 // unknownCommand refuses arguments of a command that only has others.
 func unknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return usageError{fmt.Errorf("unknown command %q; see %s --help", args[0], cmd.CommandPath())}
+		return usageError{fmt.Errorf("unknown command%s; see %s --help", word(args[0]), cmd.CommandPath())}
 	}
 	return nil
 }
 
 // noArguments refuses arguments as a mistake of usage.
 func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		// The argument is not repeated: after a stray space it may be a token.
-		return usageError{fmt.Errorf("%d arguments where none is expected; see %s --help", len(args), cmd.CommandPath())}
+	if len(args) == 0 {
+		return nil
 	}
-	return nil
+	hint := ""
+	if slices.ContainsFunc(args, func(arg string) bool { return arg == "true" || arg == "false" }) {
+		hint = "; write a flag's true or false with =, as in --flag=false"
+	}
+	// The argument is not repeated: after a stray space it may be a token.
+	return usageError{fmt.Errorf("%d arguments where none is expected%s; see %s --help", len(args), hint, cmd.CommandPath())}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/gateway/catalog"
+	"github.com/gatepass/gatepass/gateway/config"
 	v2 "github.com/gatepass/gatepass/gateway/v2"
 )
 
@@ -139,12 +140,10 @@ func setMethod(m *catalog.Method, f *v2.AuthMethodFields) error {
 // maxUnix is the end of the year 9999, the last that RFC 3339 can write.
 const maxUnix = 253402300799
 
-// minutes reads a duration. The bound keeps it from overflowing; what lengths
-// make sense, the catalog knows.
+// minutes reads the life of sessions. 0 may mean something; the catalog knows.
 func minutes(field string, n int64) (time.Duration, error) {
-	const year = 366 * 24 * 60
-	if n < 0 || n > year {
-		return 0, invalid(field, "it is a number of minutes, from 0 to %d", year)
+	if most := inMinutes(config.MaxSessionTTL); n < 0 || n > most {
+		return 0, invalid(field, "it is a number of minutes, from 1 to %d", most)
 	}
 	return time.Duration(n) * time.Minute, nil
 }

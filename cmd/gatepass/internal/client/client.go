@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -154,6 +155,8 @@ func (c *Client) unanswered(err error, secrets []string) error {
 		return context.Canceled
 	case errors.Is(err, context.DeadlineExceeded):
 		reason = "no answer in time; it is overloaded, or the way to it drops packets"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		reason = "nothing listens there; check the address and its port"
 	case strings.Contains(reason, "HTTP response to HTTPS client"):
 		reason = "what listens there does not speak TLS; check the port"
 	}
@@ -172,7 +175,7 @@ func (c *Client) refused(command string, resp *http.Response, text []byte, secre
 	}
 	reason := fmt.Sprintf("the gateway refused %s (%s): %s", command, status, clean(failure.Error, secrets))
 	if wait := resp.Header.Get("Retry-After"); wait != "" {
-		reason += "; try again after " + clean(wait, secrets) + " s"
+		reason = strings.TrimSuffix(reason, "; try again") + "; try again after " + clean(wait, secrets) + " s"
 	}
 	return &Error{resp.StatusCode, reason}
 }

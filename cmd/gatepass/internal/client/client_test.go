@@ -85,6 +85,10 @@ func TestFailuresAreOneLineWithoutSecrets(t *testing.T) {
 			w.Header().Set("Retry-After", "5")
 			gatetest.Refuse(w, http.StatusServiceUnavailable, "the store is away")
 		}, 503, "the store is away; try again after 5 s"},
+		{"when to come again is told once", func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "5")
+			gatetest.Refuse(w, http.StatusServiceUnavailable, "the store is not available; try again")
+		}, 503, "the store is not available; try again after 5 s"},
 		{"a redirect is not followed", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "https://elsewhere.example", http.StatusTemporaryRedirect)
 		}, 307, "redirect (307 Temporary Redirect), which is not followed"},
