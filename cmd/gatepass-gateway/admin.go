@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -118,19 +117,23 @@ func bootstrapOnce(ctx context.Context, log *slog.Logger, objects *catalog.Catal
 const (
 	// resealInterval is how often it is looked whether another key seals.
 	resealInterval = 10 * time.Second
-	// resealedKey is where the store says under which key everything is sealed.
-	resealedKey = "sealed-under"
+	// surveyInterval is how often everything is looked through all the same: another
+	// gateway, which got the key file later, may have sealed under the older key
+	// meanwhile.
+	surveyInterval = 10 * time.Minute
 )
 
-// reseal seals everything anew whenever another key seals, until ctx is done.
+// reseal seals everything anew whenever another key seals, and what is under an older
+// one every while, until ctx is done.
 func reseal(ctx context.Context, log *slog.Logger, s store.Store, sealer *seal.Sealer) error {
 	ticker := time.NewTicker(resealInterval)
 	defer ticker.Stop()
 	done := ""
+	var last time.Time
 	for {
-		if now := sealer.Current(); now != done {
+		if now := sealer.Current(); now != done || time.Since(last) >= surveyInterval {
 			if err := resealOnce(ctx, log, s, sealer, now); err == nil {
-				done = now
+				done, last = now, time.Now()
 			} else if ctx.Err() == nil {
 				log.Error("secrets can't be sealed under the new key; it is tried again", "key", now, "error", err)
 			}
@@ -143,23 +146,12 @@ func reseal(ctx context.Context, log *slog.Logger, s store.Store, sealer *seal.S
 	}
 }
 
+// resealOnce looks at every sealed value itself: no note in the store could say that
+// nobody sealed under an older key after it was written.
 func resealOnce(ctx context.Context, log *slog.Logger, s store.Store, sealer *seal.Sealer, key string) error {
-	marked, err := s.Get(ctx, resealedKey)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		return fmt.Errorf("read under which key everything is sealed: %w", err)
-	}
-	if string(marked.Value) == key {
-		return nil
-	}
 	n, err := sealer.Reseal(ctx, s)
-	if err != nil {
-		return err
-	}
 	if n > 0 {
-		log.Info("secrets were sealed under the new key", "key", key, "count", n)
+		log.Info("values were sealed under the new key", "key", key, "count", n)
 	}
-	if _, err := s.Commit(ctx, store.Put(resealedKey, []byte(key))); err != nil {
-		return fmt.Errorf("note under which key everything is sealed: %w", err)
-	}
-	return nil
+	return err
 }

@@ -120,7 +120,7 @@ func TestMaintenance(t *testing.T) {
 
 	added := must(t, "seal-key", "add", key, "--in", "0s")
 	id := strings.TrimSuffix(added[strings.LastIndex(added, " ")+1:], ".\n")
-	if out := must(t, "reseal", "--data-dir", other, "--seal-key-file", key); out != "1 values were sealed anew.\n1 values are sealed under "+id+".\n" {
+	if out := must(t, "reseal", "--data-dir", other, "--seal-key-file", key); out != "4 values were sealed anew.\n4 values are sealed under "+id+".\n" {
 		t.Errorf("%q, the new key is %s", out, id)
 	}
 	for _, args := range [][]string{{"backup", "--data-dir", dir}, {"backup"}, {"restore", "--data-dir", dir}, {"reseal"}, {"reset-admin", "--etcd-endpoints", "https://e"}} {
@@ -133,7 +133,7 @@ func TestMaintenance(t *testing.T) {
 func TestBootstrap(t *testing.T) {
 	t.Parallel()
 	s := storage{dataDir: t.TempDir()}
-	c, opened, sealer, stop := objects(t, s)
+	c, _, _, stop := objects(t, s)
 	defer stop()
 	ctx := t.Context()
 	log := slog.New(slog.DiscardHandler)
@@ -161,14 +161,102 @@ func TestBootstrap(t *testing.T) {
 	if err := bootstrapOnce(ctx, log, c, at); err != nil {
 		t.Errorf("the second start: %v", err)
 	}
+}
 
-	for range 2 {
+// A gateway that got the key file late sealed under the old key after the others had
+// sealed everything under the new one.
+func TestResealFindsWhatALateGatewaySealed(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := storage{dataDir: dir}
+	c, opened, sealer, stop := objects(t, s)
+	defer stop()
+	ctx, log := t.Context(), slog.New(slog.DiscardHandler)
+	if err := bootstrap(ctx, log, c, printed{io.Discard}); err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(dir, sealKeyName)
+	content, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := filepath.Join(t.TempDir(), "old.key")
+	if err := os.WriteFile(old, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	late, err := seal.New(seal.Options{File: old, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t, "seal-key", "add", key, "--in", "0s")
+	if err := sealer.Refresh(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"", seal.Prefix + "late"} {
+		if name != "" {
+			value, err := late.Seal(name, []byte("value"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := opened.Commit(ctx, store.Create(name, value)); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if err := resealOnce(ctx, log, opened, sealer, sealer.Current()); err != nil {
-			t.Error(err)
+			t.Fatal(err)
+		}
+		usage, err := seal.Survey(ctx, opened)
+		if err != nil || len(usage) != 1 || usage[sealer.Current()] == 0 {
+			t.Errorf("%v, %v", usage, err)
 		}
 	}
-	if item, err := opened.Get(ctx, resealedKey); err != nil || string(item.Value) != sealer.Current() {
-		t.Errorf("%q, %v", item.Value, err)
+}
+
+// A key file that lacks one of several keys opens some values, and is noticed before
+// one that it does not open is asked for.
+func TestEveryKeyInUseMustBeThere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := storage{dataDir: dir}
+	c, opened, sealer, stop := objects(t, s)
+	log := slog.New(slog.DiscardHandler)
+	if err := bootstrap(t.Context(), log, c, printed{io.Discard}); err != nil {
+		t.Fatal(err)
+	}
+	key := filepath.Join(dir, sealKeyName)
+	both := must(t, "seal-key", "add", key, "--in", "0s")
+	id := strings.TrimSuffix(both[strings.LastIndex(both, " ")+1:], ".\n")
+	before := sealer.Current()
+	if err := sealer.Refresh(); err != nil {
+		t.Fatal(err)
+	}
+	name := seal.Prefix + "value/z"
+	value, err := sealer.Seal(name, []byte("value"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := opened.Commit(t.Context(), store.Create(name, value)); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	content, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, missing := range []string{before, id} {
+		var lines []string
+		for line := range strings.Lines(string(content)) {
+			if !strings.HasPrefix(line, missing+" ") {
+				lines = append(lines, line)
+			}
+		}
+		other := storage{dataDir: dir, sealKeyFile: filepath.Join(t.TempDir(), "seal.key")}
+		if err := os.WriteFile(other.sealKeyFile, []byte(strings.Join(lines, "")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := other.openSealed(t.Context(), log); err == nil || !strings.Contains(err.Error(), "sealed with other keys") || !strings.Contains(err.Error(), missing) {
+			t.Errorf("without the key %s: %v", missing, err)
+		}
 	}
 }
 

@@ -120,16 +120,17 @@ func (s *storage) openSealed(ctx context.Context, log *slog.Logger) (store.Store
 	return seal.Guard(opened), sealer, nil
 }
 
-// sealer reads the key file, or makes it in the data folder of a new store.
+// sealer reads the key file, or makes it in the data folder of a new store. It looks
+// at everything that is sealed, and opens one value.
 func (s *storage) sealer(ctx context.Context, log *slog.Logger, opened store.Store) (*seal.Sealer, error) {
-	page, err := opened.List(ctx, store.Query{Prefix: seal.Prefix, Limit: 1})
+	usage, err := seal.Survey(ctx, opened)
 	if err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
 	name := s.sealKeyFile
 	if name == "" {
 		name = filepath.Join(s.dataDir, sealKeyName)
-		if err := makeSealKey(name, len(page.Items) == 0, log); err != nil {
+		if err := makeSealKey(name, len(usage) == 0, log); err != nil {
 			return nil, err
 		}
 	}
@@ -137,14 +138,21 @@ func (s *storage) sealer(ctx context.Context, log *slog.Logger, opened store.Sto
 	if err != nil {
 		return nil, fmt.Errorf("--seal-key-file: %w", err)
 	}
-	for _, item := range page.Items {
-		value, err := sealer.Open(item.Key, item.Value)
-		if err != nil {
-			return nil, fmt.Errorf("the store was sealed with other keys than those of %s: %w", name, err)
-		}
-		clear(value)
+	if err := errors.Join(sealer.Check(usage), openFirst(ctx, opened, sealer)); err != nil {
+		return nil, fmt.Errorf("the store was sealed with other keys than those of %s: %w", name, err)
 	}
 	return sealer, nil
+}
+
+// openFirst finds out whether a key has only the name of the one that sealed.
+func openFirst(ctx context.Context, opened store.Store, sealer *seal.Sealer) error {
+	page, err := opened.List(ctx, store.Query{Prefix: seal.Prefix, Limit: 1})
+	for _, item := range page.Items {
+		var value []byte
+		value, err = sealer.Open(item.Key, item.Value)
+		clear(value)
+	}
+	return err
 }
 
 func makeSealKey(name string, empty bool, log *slog.Logger) error {
