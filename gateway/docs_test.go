@@ -9,9 +9,11 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net/http"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -205,4 +207,45 @@ func certificate(t testing.TB) []byte {
 		t.Fatal(err)
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+}
+
+// TestEveryMetricIsDocumented reads the names from the sources, so that none can be
+// forgotten.
+func TestEveryMetricIsDocumented(t *testing.T) {
+	t.Parallel()
+	document, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile(`"(gatepass_gateway_[a-z_]+)"`)
+	documented := regexp.MustCompile("gatepass_gateway_[a-z_]+")
+	known := map[string]bool{}
+	err = filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		source, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, found := range name.FindAllStringSubmatch(string(source), -1) {
+			known[found[1]] = true
+		}
+		return nil
+	})
+	if err != nil || len(known) == 0 {
+		t.Fatalf("%d metrics, %v", len(known), err)
+	}
+	told := map[string]bool{}
+	for _, found := range documented.FindAllString(string(document), -1) {
+		told[found] = true
+		if !known[found] {
+			t.Errorf("%s is documented and does not exist", found)
+		}
+	}
+	for metric := range known {
+		if !told[metric] {
+			t.Errorf("%s is not in docs/operations.md", metric)
+		}
+	}
 }

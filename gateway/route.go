@@ -258,6 +258,7 @@ func writeAnswer(w http.ResponseWriter, answer any) {
 		return
 	}
 	writeRaw(w, http.StatusOK, body)
+	clear(body) // it may hold a token or a value
 }
 
 func writeRefusal(w http.ResponseWriter, f *refusal) {

@@ -31,7 +31,9 @@ func createSecret(ctx context.Context, by *Session, r *v2.CreateSecret) (any, er
 	if r.Description != "" {
 		item.Description = r.Description
 	}
-	if err := by.CreateItem(ctx, item, []byte(r.Value)); err != nil {
+	value := []byte(r.Value)
+	defer clear(value)
+	if err := by.CreateItem(ctx, item, value); err != nil {
 		return nil, err
 	}
 	return v2.Named{Name: slashed(r.Name)}, nil
@@ -47,7 +49,9 @@ func updateSecretValue(ctx context.Context, by *Session, r *v2.UpdateSecretValue
 	} else if last != 0 {
 		return nil, invalid("last-version", "it is the number of a version, or 0 for any")
 	}
-	version, err := by.SetValue(ctx, r.Name, []byte(r.Value), expect)
+	value := []byte(r.Value)
+	defer clear(value)
+	version, err := by.SetValue(ctx, r.Name, value, expect)
 	if err != nil {
 		return nil, err
 	}
@@ -111,6 +115,7 @@ func readValue(ctx context.Context, by *Session, name string, version int, total
 	if err != nil {
 		return "", err
 	}
+	defer clear(value)
 	if *total += len(value); *total > maxValueBytes {
 		return "", invalid("names", "their values have more than %d bytes together; ask for fewer at a time", maxValueBytes)
 	}
