@@ -3,11 +3,9 @@
 //
 // # What is sealed
 //
-// Records whose values are secrets lie under Prefix, and are sealed whole: values
-// of static secrets, private keys that sessions are signed with, credentials for
-// API servers (client keys, reviewers' tokens). Everything else is kept as it is:
-// names, tags, roles, rules, and hashes of access keys. Keys of records are never
-// encrypted, so a name must not be a secret.
+// Records under Prefix are sealed whole: secrets, so that nobody reads them, and all
+// that decides who may read them, so that nobody without the keys makes it up. Keys
+// of records are never encrypted, so a name must not be a secret.
 //
 // A value is sealed with AES-256-GCM by github.com/tink-crypto/tink-go, with a
 // fresh random nonce, and bound to the key of its record: copied to another
