@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -37,15 +38,24 @@ func CreateFile(name string) (id string, err error) {
 	defer clear(line)
 	content := append([]byte(header), line...)
 	defer clear(content)
-	err = place(name, content, func(tmp string) error { return os.Link(tmp, name) })
+	err = place(name, content, nil, func(tmp string) error { return os.Link(tmp, name) })
 	if err != nil {
 		return "", fmt.Errorf("make the key file: %w", err)
 	}
 	return id, nil
 }
 
-// AddKey adds a key that seals from a time on: when every gateway has the file.
+// AddKey adds a key that seals from a time on: when every gateway has the file. The
+// file keeps its mode and owner, so that the gateway can still read it, and stays
+// where a link says that it is.
 func AddKey(name string, from time.Time) (id string, err error) {
+	if name, err = filepath.EvalSymlinks(name); err != nil {
+		return "", fmt.Errorf("add a key: %w", err)
+	}
+	before, err := os.Stat(name)
+	if err != nil {
+		return "", fmt.Errorf("add a key: %w", err)
+	}
 	content, err := readBounded(name)
 	if err != nil {
 		return "", fmt.Errorf("add a key: %w", err)
@@ -63,15 +73,16 @@ func AddKey(name string, from time.Time) (id string, err error) {
 	if _, err := parse(longer); err != nil {
 		return "", fmt.Errorf("add a key to %s: %w", name, err)
 	}
-	if err := place(name, longer, func(tmp string) error { return os.Rename(tmp, name) }); err != nil {
+	if err := place(name, longer, before, func(tmp string) error { return os.Rename(tmp, name) }); err != nil {
 		return "", fmt.Errorf("add a key: %w", err)
 	}
 	return id, nil
 }
 
 // place writes a file completely or not at all, and makes it survive a crash: a
-// key that was used and lost takes the store with it.
-func place(name string, content []byte, put func(tmp string) error) error {
+// key that was used and lost takes the store with it. It gets the mode and owner of
+// the file that was there before, if there was one.
+func place(name string, content []byte, before fs.FileInfo, put func(tmp string) error) error {
 	dir := filepath.Dir(name)
 	tmp, err := os.CreateTemp(dir, ".new-*") // mode 0600
 	if err != nil {
@@ -79,6 +90,9 @@ func place(name string, content []byte, put func(tmp string) error) error {
 	}
 	defer os.Remove(tmp.Name()) //nolint:errcheck // after a rename it is not there
 	_, writeErr := tmp.Write(content)
+	if before != nil {
+		writeErr = errors.Join(writeErr, keepOwner(tmp, before))
+	}
 	if err := errors.Join(writeErr, tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}

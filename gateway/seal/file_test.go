@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -70,5 +71,40 @@ func TestAddKeyLeavesABrokenFile(t *testing.T) {
 	}
 	if _, err := AddKey(filepath.Join(t.TempDir(), "missing"), time.Now()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A key is added by root, to a file of the gateway's user, which may be a link.
+func TestAddKeyLeavesTheFileToTheGateway(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	name, link := filepath.Join(dir, "keys"), filepath.Join(t.TempDir(), "link")
+	write(t, name, line("k1", past, 1))
+	if err := errors.Join(os.Chmod(name, 0o640), os.Symlink(name, link)); err != nil {
+		t.Fatal(err)
+	}
+	const gateway = 64321
+	if os.Geteuid() == 0 {
+		if err := os.Chown(name, gateway, gateway); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := os.Stat(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := AddKey(link, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode().Type() != os.ModeSymlink {
+		t.Errorf("the link is a %v, %v", info.Mode(), err)
+	}
+	after, err := os.Stat(name)
+	if err != nil || after.Size() <= before.Size() || after.Mode() != 0o640 {
+		t.Fatalf("mode %v, %d bytes, %v", after.Mode(), after.Size(), err)
+	}
+	owner, ok := after.Sys().(*syscall.Stat_t)
+	if ok && os.Geteuid() == 0 && (owner.Uid != gateway || owner.Gid != gateway) {
+		t.Errorf("it belongs to %d:%d", owner.Uid, owner.Gid)
 	}
 }
