@@ -75,16 +75,8 @@ func watchEndings() []row {
 			f.compacted(f.commit(store.Create("a", nil)) + 1<<40)
 		}},
 		{"what can't be watched is refused", func(_ *testing.T, f *fixture) {
-			for _, err := range f.Watch(f.ctx(), "\n", 0) {
-				if !errors.Is(err, store.ErrInvalid) {
-					f.t.Errorf("error %v", err)
-				}
-			}
-			for _, err := range f.Watch(f.ctx(), "", -1) {
-				if !errors.Is(err, store.ErrInvalid) {
-					f.t.Errorf("error %v", err)
-				}
-			}
+			f.endsAtOnce("\n", 0, store.ErrInvalid)
+			f.endsAtOnce("", -1, store.ErrInvalid)
 		}},
 		{"a waiting watcher ends with its context", func(_ *testing.T, f *fixture) {
 			f.ends(context.Canceled, func(cancel func()) { cancel() })
@@ -111,6 +103,7 @@ func watchEndings() []row {
 					f.fill(24 << 20)
 				}
 			}
+			f.t.Fatalf("after %d events the watch ended without an error", got)
 		}},
 	}
 }
@@ -163,10 +156,21 @@ func (f *fixture) changes(prefix string, after int64, want ...store.Event) {
 // compacted expects a watch to end at once with ErrCompacted.
 func (f *fixture) compacted(after int64) {
 	f.t.Helper()
-	for e, err := range f.Watch(f.ctx(), "", after) {
-		if !errors.Is(err, store.ErrCompacted) {
-			f.t.Fatalf("watch after %d: %+v, error %v", after, e, err)
+	f.endsAtOnce("", after, store.ErrCompacted)
+}
+
+// endsAtOnce expects a watch to yield nothing but an error.
+func (f *fixture) endsAtOnce(prefix string, after int64, want error) {
+	f.t.Helper()
+	yielded := 0
+	for e, err := range f.Watch(f.ctx(), prefix, after) {
+		yielded++
+		if !errors.Is(err, want) {
+			f.t.Fatalf("watch of %q after %d: %+v, error %v", prefix, after, e, err)
 		}
+	}
+	if yielded != 1 {
+		f.t.Fatalf("watch of %q after %d: it yielded %d times, and not the error once", prefix, after, yielded)
 	}
 }
 
