@@ -68,7 +68,7 @@ func TestAuthMethods(t *testing.T) {
 			{"create-auth-method-k8s", fields{"name": "x", "access-expires": 1 << 62}, 400, "access-expires"},
 			{"create-auth-method-k8s", fields{"name": "x", "jwt-ttl": -1}, 400, "jwt-ttl"},
 			{"create-auth-method-k8s", fields{"name": "x", "jwt-ttl": 1 << 60}, 400, "jwt-ttl"},
-			{"create-auth-method-k8s", fields{"name": "x", "jwt-ttl": 1441}, 400, "24h"},
+			{"create-auth-method-k8s", fields{"name": "x", "jwt-ttl": 1441}, 400, "from 1 to 1440"},
 			{"update-auth-method", fields{"name": "teams/web"}, 400, "of type k8s"},
 			{"update-auth-method-k8s", fields{"name": "admin"}, 400, "of type access_key"},
 			{"reset-access-key", fields{"name": "teams/web"}, 400, "k8s"},
