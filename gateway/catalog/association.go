@@ -87,7 +87,7 @@ func (a *association) check(r *role, m *method) error {
 }
 
 // UpdateAssociation implements Accessor.
-func (a *accessor) UpdateAssociation(ctx context.Context, id string, subClaims map[string]string, caseSensitive bool) error {
+func (a *accessor) UpdateAssociation(ctx context.Context, id string, change func(*Association) error) error {
 	r := a.begin("association-update", id)
 	return r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
 		l, err := s.linkTo(id)
@@ -97,8 +97,12 @@ func (a *accessor) UpdateAssociation(ctx context.Context, id string, subClaims m
 		if _, _, err := s.methodFor(access.Update, l.method.name); err != nil {
 			return nil, err
 		}
+		wanted := l.tell()
+		if err := change(&wanted); err != nil {
+			return nil, err
+		}
 		next := *l.association
-		next.SubClaims, next.CaseSensitive = maps.Clone(subClaims), caseSensitive
+		next.SubClaims, next.CaseSensitive = maps.Clone(wanted.SubClaims), wanted.CaseSensitive
 		if err := next.check(l.role, l.method); err != nil {
 			return nil, err
 		}

@@ -238,11 +238,16 @@ func (c *AuthConfig) checkReviewer(secrets configSecrets) error {
 }
 
 // UpdateAuthConfig implements Accessor.
-func (a *accessor) UpdateAuthConfig(ctx context.Context, name string, c AuthConfig) error {
+func (a *accessor) UpdateAuthConfig(ctx context.Context, name string, change func(*AuthConfig) error) (AuthConfig, error) {
+	var told AuthConfig
 	r := a.begin("auth-config-update", name)
-	return r.change(ctx, func(ctx context.Context, s sight) ([]store.Op, error) {
+	err := r.change(ctx, func(ctx context.Context, s sight) ([]store.Op, error) {
 		old, err := s.configTo(access.Update, name)
 		if err != nil {
+			return nil, err
+		}
+		c := old.tell()
+		if err := change(&c); err != nil {
 			return nil, err
 		}
 		m, err := s.owner(&c)
@@ -264,6 +269,7 @@ func (a *accessor) UpdateAuthConfig(ctx context.Context, name string, c AuthConf
 		if next.name != old.name {
 			r.event.NewName = next.name
 		}
+		told = next.tell()
 		record, err := encode(next.authConfigRecord)
 		if err != nil {
 			return nil, err
@@ -271,6 +277,10 @@ func (a *accessor) UpdateAuthConfig(ctx context.Context, name string, c AuthConf
 		touched, err := touch(m)
 		return append(append(ops, moved(old.key(), old.revision, next.key(), record)...), touched...), err
 	})
+	if err != nil {
+		return AuthConfig{}, err
+	}
+	return told, nil
 }
 
 // keptSecrets are those that the caller gives, and for each that the caller leaves
@@ -325,9 +335,6 @@ func (c *Catalog) configSecrets(ctx context.Context, of *authConfig) (configSecr
 }
 
 func (s sight) renameConfig(old *authConfig, newName string) (string, error) {
-	if newName == "" {
-		return old.name, nil
-	}
 	t, err := named(access.AuthMethodRule, newName)
 	if err != nil || t.path.Name() == old.name {
 		return old.name, err

@@ -71,19 +71,19 @@ func TestAuthConfigs(t *testing.T) {
 		t.Error("the secrets of an auth config are lost")
 	}
 	got.Issuer = ""
-	r.must(r.admin.UpdateAuthConfig(ctx, "c", got))
+	r.must(updateConfig(ctx, r.admin, "c", got))
 	if c := r.login("c"); string(c.ReviewerJWT) != "a.b.c" || !bytes.Equal(c.SigningKey, method.PrivateKey) || c.Issuer != "" {
 		t.Error("secrets that an update leaves out are lost")
 	}
 	moved := got
 	moved.Host = "https://evil.example"
-	if err := r.admin.UpdateAuthConfig(ctx, "c", moved); !errors.Is(err, ErrInvalid) {
+	if err := updateConfig(ctx, r.admin, "c", moved); !errors.Is(err, ErrInvalid) {
 		t.Errorf("another host gets the reviewer's token: %v", err)
 	}
 	moved.ReviewerJWT = []byte("d.e.f")
-	r.must(r.admin.UpdateAuthConfig(ctx, "c", moved))
+	r.must(updateConfig(ctx, r.admin, "c", moved))
 	moved.Reviewer, moved.ClientCert, moved.ClientKey, moved.Name = ReviewerCertificate, cert, key, "renamed"
-	r.must(r.admin.UpdateAuthConfig(ctx, "c", moved))
+	r.must(updateConfig(ctx, r.admin, "c", moved))
 	if c := r.login("renamed"); c.ReviewerJWT != nil || !bytes.Equal(c.ClientKey, key) {
 		t.Error("a reviewer's credentials outlive it, or are lost")
 	}
@@ -155,11 +155,11 @@ func TestSigningKeyOfTheCallersOwn(t *testing.T) {
 	}
 	_, other, err := generateKey()
 	r.must(err)
-	if err := r.admin.UpdateMethod(ctx, "m", Method{PublicKey: other}); !errors.Is(err, ErrInUse) {
+	if err := r.admin.UpdateMethod(ctx, "m", anewMethod(Method{PublicKey: other})); !errors.Is(err, ErrInUse) {
 		t.Errorf("another public key while an auth config has the private one: %v", err)
 	}
 	r.must(r.admin.DeleteAuthConfig(ctx, "c"))
-	r.must(r.admin.UpdateMethod(ctx, "m", Method{PublicKey: other}))
+	r.must(r.admin.UpdateMethod(ctx, "m", anewMethod(Method{PublicKey: other})))
 }
 
 func TestSharedAuthConfig(t *testing.T) {
@@ -173,7 +173,7 @@ func TestSharedAuthConfig(t *testing.T) {
 	if err := r.admin.DeleteAuthConfig(ctx, "mount"); !errors.Is(err, ErrInUse) {
 		t.Errorf("deleting an auth config that a method names: %v", err)
 	}
-	if err := r.admin.UpdateAuthConfig(ctx, "mount", AuthConfig{Name: "other", Reviewer: ReviewerGateway}); !errors.Is(err, ErrInUse) {
+	if err := updateConfig(ctx, r.admin, "mount", AuthConfig{Name: "other", Reviewer: ReviewerGateway}); !errors.Is(err, ErrInUse) {
 		t.Errorf("renaming it: %v", err)
 	}
 	r.must(r.admin.DeleteMethod(ctx, "role"))

@@ -37,7 +37,7 @@ func attempts() []attempt {
 			return err
 		}},
 		{"describing an item anew", access.ItemRule, access.Update, "x/item", func(ctx context.Context, as Accessor, on string) error {
-			return as.UpdateItem(ctx, on, "", "new", nil)
+			return as.UpdateItem(ctx, on, anewItem("", "new", nil))
 		}},
 		{"deleting an item", access.ItemRule, access.Delete, "x/item", func(ctx context.Context, as Accessor, on string) error {
 			return as.DeleteItem(ctx, on)
@@ -47,7 +47,7 @@ func attempts() []attempt {
 			return err
 		}},
 		{"changing an auth method", access.AuthMethodRule, access.Update, "x/method", func(ctx context.Context, as Accessor, on string) error {
-			return as.UpdateMethod(ctx, on, Method{Namespaces: []string{"a"}})
+			return as.UpdateMethod(ctx, on, anewMethod(Method{Namespaces: []string{"a"}}))
 		}},
 		{"deleting an auth method", access.AuthMethodRule, access.Delete, "x/method", func(ctx context.Context, as Accessor, on string) error {
 			return as.DeleteMethod(ctx, on)
@@ -67,7 +67,7 @@ func attempts() []attempt {
 			return err
 		}},
 		{"changing an auth config", access.AuthMethodRule, access.Update, "x/config", func(ctx context.Context, as Accessor, on string) error {
-			return as.UpdateAuthConfig(ctx, on, AuthConfig{Name: on, Reviewer: ReviewerGateway})
+			return updateConfig(ctx, as, on, AuthConfig{Name: on, Reviewer: ReviewerGateway})
 		}},
 		{"deleting an auth config", access.AuthMethodRule, access.Update, "x/config", func(ctx context.Context, as Accessor, on string) error {
 			return as.DeleteAuthConfig(ctx, on)
@@ -77,7 +77,7 @@ func attempts() []attempt {
 			return err
 		}},
 		{"describing a role anew", access.RoleRule, access.Update, "x/role", func(ctx context.Context, as Accessor, on string) error {
-			return as.UpdateRole(ctx, on, "", "new")
+			return as.UpdateRole(ctx, on, anewRole("", "new"))
 		}},
 		{"setting a rule", access.RoleRule, access.Update, "x/role", func(ctx context.Context, as Accessor, on string) error {
 			return as.SetRule(ctx, on, rule(access.ItemRule, "/new", access.Read))
@@ -207,7 +207,7 @@ func TestAuthorisationAcrossObjects(t *testing.T) {
 		return err
 	}
 	update := func(as Accessor) error {
-		return as.UpdateAssociation(ctx, ass, map[string]string{"b": strconv.FormatInt(time.Now().UnixNano(), 10)}, false)
+		return as.UpdateAssociation(ctx, ass, anewAssociation(map[string]string{"b": strconv.FormatInt(time.Now().UnixNano(), 10)}, false))
 	}
 	config := func(as Accessor) error {
 		_, err := as.AuthConfig(ctx, "team-config")
@@ -223,12 +223,12 @@ func TestAuthorisationAcrossObjects(t *testing.T) {
 		{"both may associate", associate(both), nil},
 		{"changing an association needs the auth method", update(roleOnly), ErrDenied},
 		{"who may not know of the role can't tell an association from none", update(methodOnly), ErrNotFound},
-		{"nor when there is none", methodOnly.UpdateAssociation(ctx, "ass-x", nil, false), ErrNotFound},
+		{"nor when there is none", methodOnly.UpdateAssociation(ctx, "ass-x", anewAssociation(nil, false)), ErrNotFound},
 		{"both may change one", update(both), nil},
 		{"a stranger can't delete an association", nobody.DeleteAssociation(ctx, ass), ErrNotFound},
 		{"an auth config is its auth method's", config(methodOnly), nil},
 		{"and nobody else's", config(roleOnly), ErrDenied},
-		{"renaming needs the right to create", methodOnly.UpdateMethod(ctx, "team/method", Method{Name: "team/other"}), ErrDenied},
+		{"renaming needs the right to create", methodOnly.UpdateMethod(ctx, "team/method", anewMethod(Method{Name: "team/other"})), ErrDenied},
 		{"settings are the administrator's", both.UpdateSettings(ctx, Settings{SessionTTL: time.Hour}), ErrDenied},
 		{"an association is its role's to delete", roleOnly.DeleteAssociation(ctx, ass), nil},
 	} {
@@ -304,7 +304,7 @@ func TestAdministratorsMethod(t *testing.T) {
 			return err
 		}, nil},
 		{"a change", func(as Accessor) error {
-			return as.UpdateMethod(t.Context(), "admin", Method{})
+			return as.UpdateMethod(t.Context(), "admin", anewMethod(Method{}))
 		}, nil},
 		{"the end of its sessions", func(as Accessor) error { return as.RevokeMethod(t.Context(), "admin") }, nil},
 		{"the end of its subject's sessions", func(as Accessor) error {

@@ -68,9 +68,13 @@ type Page struct {
 type Accessor interface {
 	// Methods. Names of auth methods have no leading slash.
 	CreateMethod(ctx context.Context, m Method) (CreatedMethod, error)
-	// UpdateMethod replaces all but access id, type and key; m.Name may be a new name,
-	// and an m.PublicKey that is another replaces the key.
-	UpdateMethod(ctx context.Context, name string, m Method) error
+	// Updates are made by functions that change what there is. One is called again if
+	// somebody else changed it meanwhile, so it must rest on nothing but what it is
+	// given. A new name renames.
+
+	// UpdateMethod changes all but access id and type. It does not tell the public key
+	// to change; one that is given and is another replaces the key.
+	UpdateMethod(ctx context.Context, name string, change func(*Method) error) error
 	Method(ctx context.Context, name string) (Method, []Association, error)
 	ListMethods(ctx context.Context, p Page) (methods []Method, next string, err error)
 	// DeleteMethod deletes the method's associations too. It fails with ErrInUse
@@ -82,20 +86,23 @@ type Accessor interface {
 	// the public one. An update that names another host must bring the reviewer's
 	// token.
 	CreateAuthConfig(ctx context.Context, c AuthConfig) (AuthConfig, error)
-	UpdateAuthConfig(ctx context.Context, name string, c AuthConfig) error // empty secrets keep what there is
+	// UpdateAuthConfig does not tell secrets to change; those that it leaves empty stay.
+	UpdateAuthConfig(ctx context.Context, name string, change func(*AuthConfig) error) (AuthConfig, error)
 	AuthConfig(ctx context.Context, name string) (AuthConfig, error)
 	ListAuthConfigs(ctx context.Context) ([]AuthConfig, error)
 	DeleteAuthConfig(ctx context.Context, name string) error
 
 	CreateRole(ctx context.Context, r Role) error
-	UpdateRole(ctx context.Context, name string, newName, description string) error
+	// UpdateRole changes the name and the description.
+	UpdateRole(ctx context.Context, name string, change func(*Role) error) error
 	Role(ctx context.Context, name string) (Role, error)
 	ListRoles(ctx context.Context, p Page) (roles []Role, next string, err error)
 	DeleteRole(ctx context.Context, name string) error
 	SetRule(ctx context.Context, role string, r access.Rule) error // replaces one of the same type and path
 	DeleteRule(ctx context.Context, role string, t access.RuleType, path string) error
 	Associate(ctx context.Context, a Association) (id string, err error)
-	UpdateAssociation(ctx context.Context, id string, subClaims map[string]string, caseSensitive bool) error
+	// UpdateAssociation changes the sub-claims and whether case counts.
+	UpdateAssociation(ctx context.Context, id string, change func(*Association) error) error
 	DeleteAssociation(ctx context.Context, id string) error
 	// Permissions tells what the caller itself may do on a path.
 	Permissions(ctx context.Context, t access.RuleType, path string) ([]access.Capability, error)
@@ -110,7 +117,8 @@ type Accessor interface {
 	// ListItems returns the items below a path that the caller may list, and the
 	// folders directly below it.
 	ListItems(ctx context.Context, path string, p Page) (items []Item, folders []string, next string, err error)
-	UpdateItem(ctx context.Context, name string, newName, description string, tags []string) error
+	// UpdateItem changes the name, the description and the tags.
+	UpdateItem(ctx context.Context, name string, change func(*Item) error) error
 	// DeleteItem deletes all versions too.
 	DeleteItem(ctx context.Context, name string) error
 

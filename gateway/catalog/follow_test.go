@@ -307,9 +307,9 @@ roles:
 		"changing a role":         r.admin.SetRule(ctx, "declared", rule(access.ItemRule, "/a", access.Read)),
 		"deleting a role":         r.admin.DeleteRole(ctx, "declared"),
 		"ending an association":   r.admin.DeleteAssociation(ctx, "declared:declared/0"),
-		"changing an auth method": r.admin.UpdateMethod(ctx, "file", Method{}),
+		"changing an auth method": r.admin.UpdateMethod(ctx, "file", anewMethod(Method{})),
 		"deleting an auth method": r.admin.DeleteMethod(ctx, "both"),
-		"changing an auth config": r.admin.UpdateAuthConfig(ctx, "own", AuthConfig{Reviewer: ReviewerGateway}),
+		"changing an auth config": updateConfig(ctx, r.admin, "own", AuthConfig{Reviewer: ReviewerGateway}),
 		"deleting an auth config": r.admin.DeleteAuthConfig(ctx, "own"),
 	} {
 		if !errors.Is(err, ErrReadOnly) {
@@ -352,7 +352,7 @@ func TestResetAdministrator(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ctx := t.Context()
-	r.must(r.admin.UpdateMethod(ctx, "admin", Method{Expires: time.Now().Add(-time.Hour)}))
+	r.must(r.admin.UpdateMethod(ctx, "admin", anewMethod(Method{Expires: time.Now().Add(-time.Hour)})))
 	made, err := r.ResetAdministrator(ctx)
 	r.must(err)
 	until(t, "the new administrator", func() bool {

@@ -103,29 +103,31 @@ func (a *accessor) SetValue(ctx context.Context, name string, value []byte, expe
 }
 
 // UpdateItem implements Accessor.
-func (a *accessor) UpdateItem(ctx context.Context, name string, newName, description string, tags []string) error {
+func (a *accessor) UpdateItem(ctx context.Context, name string, change func(*Item) error) error {
 	r := a.begin("item-update", name)
 	return r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
 		old, err := s.itemFor(access.Update, name)
 		if err != nil {
 			return nil, err
 		}
-		if err := checkText(description, tags); err != nil {
+		wanted := old.tell()
+		if err := change(&wanted); err != nil {
+			return nil, err
+		}
+		if err := checkText(wanted.Description, wanted.Tags); err != nil {
+			return nil, err
+		}
+		t, err := named(access.ItemRule, wanted.Name)
+		if err != nil {
 			return nil, err
 		}
 		next := *old
-		next.description, next.tags, next.modified = description, tags, time.Now().UnixMilli()
-		if newName != "" {
-			t, err := named(access.ItemRule, newName)
-			if err != nil {
+		next.name = t.path.Name()
+		next.description, next.tags, next.modified = wanted.Description, slices.Clone(wanted.Tags), time.Now().UnixMilli()
+		if next.name != old.name {
+			r.event.NewName = wanted.Name
+			if err := s.mayCreate(t, s.items.has(next.name)); err != nil {
 				return nil, err
-			}
-			next.name = t.path.Name()
-			if next.name != old.name {
-				r.event.NewName = newName
-				if err := s.mayCreate(t, s.items.has(next.name)); err != nil {
-					return nil, err
-				}
 			}
 		}
 		record, err := encode(next.record())

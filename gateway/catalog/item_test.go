@@ -33,7 +33,7 @@ func TestVersions(t *testing.T) {
 			t.Errorf("version %d: %q, %v; want %q", version, value, err, want)
 		}
 	}
-	r.must(r.admin.UpdateItem(ctx, "a/b", "c", "new", []string{"y"}))
+	r.must(r.admin.UpdateItem(ctx, "a/b", anewItem("c", "new", []string{"y"})))
 	if _, err := r.admin.Item(ctx, "a/b"); !errors.Is(err, ErrNotFound) {
 		t.Errorf("the old name: %v", err)
 	}
@@ -87,13 +87,13 @@ func TestBoundsOfItems(t *testing.T) {
 		"a description that is too long": r.admin.CreateItem(ctx, Item{Name: "a", Description: long + long}, nil),
 		"too many tags":                  r.admin.CreateItem(ctx, Item{Name: "a", Tags: slices.Repeat([]string{"t"}, maxTags+1)}, nil),
 		"a tag that is empty":            r.admin.CreateItem(ctx, Item{Name: "a", Tags: []string{""}}, nil),
-		"a new name with a wildcard":     r.admin.UpdateItem(ctx, "tags", "a*", "", nil),
+		"a new name with a wildcard":     r.admin.UpdateItem(ctx, "tags", anewItem("a*", "", nil)),
 	} {
 		if !errors.Is(err, ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := r.admin.UpdateItem(ctx, "tags", "bytes", "", nil); !errors.Is(err, ErrExists) {
+	if err := r.admin.UpdateItem(ctx, "tags", anewItem("bytes", "", nil)); !errors.Is(err, ErrExists) {
 		t.Errorf("a new name that is taken: %v", err)
 	}
 }

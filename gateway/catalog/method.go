@@ -141,17 +141,21 @@ func newAccessKey() (key string, hash []byte) {
 }
 
 // UpdateMethod implements Accessor.
-func (a *accessor) UpdateMethod(ctx context.Context, name string, m Method) error {
+func (a *accessor) UpdateMethod(ctx context.Context, name string, change func(*Method) error) error {
 	r := a.begin("auth-method-update", name)
 	return r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
 		old, err := s.methodTo(access.Update, name)
 		if err != nil {
 			return nil, err
 		}
-		if m.Type != "" && m.Type != old.Type {
+		m := old.tell()
+		m.PublicKey = "" // keeps the key
+		if err := change(&m); err != nil {
+			return nil, err
+		}
+		if m.Type != old.Type {
 			return nil, invalid("an auth method can't change its type from %s", old.Type)
 		}
-		m.Type = old.Type
 		next := *old
 		if err := s.setMethod(&next, &m, time.Now().UTC()); err != nil {
 			return nil, err
@@ -160,15 +164,11 @@ func (a *accessor) UpdateMethod(ctx context.Context, name string, m Method) erro
 		if err != nil {
 			return nil, err
 		}
-		if m.Name != "" {
-			renamed, err := s.renameMethod(old, m.Name)
-			if err != nil {
-				return nil, err
-			}
-			if renamed != old.name {
-				r.event.NewName = renamed
-			}
-			next.name = renamed
+		if next.name, err = s.renameMethod(old, m.Name); err != nil {
+			return nil, err
+		}
+		if next.name != old.name {
+			r.event.NewName = next.name
 		}
 		record, err := encode(next.methodRecord)
 		if err != nil {

@@ -58,7 +58,7 @@ func TestMethods(t *testing.T) {
 		t.Error("the key that was told is not the one that signs")
 	}
 
-	r.must(r.admin.UpdateMethod(ctx, "team/k8s", Method{Name: "team/renamed", Namespaces: []string{"only"}}))
+	r.must(r.admin.UpdateMethod(ctx, "team/k8s", anewMethod(Method{Name: "team/renamed", Namespaces: []string{"only"}})))
 	got, _, err = r.admin.Method(ctx, "team/renamed")
 	if err != nil || got.AccessID != made.AccessID || fmt.Sprint(got.Namespaces) != "[only]" || got.SessionTTL != 0 || got.PublicKey == "" || !got.GeneratedKey {
 		t.Errorf("%+v, %v", got, err)
@@ -70,7 +70,7 @@ func TestMethods(t *testing.T) {
 		t.Error("the access id is of another method")
 	}
 	r.k8s("other")
-	if err := r.admin.UpdateMethod(ctx, "other", Method{Name: "team/renamed"}); !errors.Is(err, ErrExists) {
+	if err := r.admin.UpdateMethod(ctx, "other", anewMethod(Method{Name: "team/renamed"})); !errors.Is(err, ErrExists) {
 		t.Errorf("a name that is taken: %v", err)
 	}
 	r.must(r.admin.DeleteMethod(ctx, "team/renamed"))
@@ -113,11 +113,11 @@ func TestMethodsThatAreRefused(t *testing.T) {
 	if _, err := r.admin.CreateMethod(ctx, Method{Name: "m", Type: TypeK8s, AuthConfigs: []string{"missing"}}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("an auth config that is not there: %v", err)
 	}
-	if err := r.admin.UpdateMethod(ctx, "admin", Method{Type: TypeK8s}); !errors.Is(err, ErrInvalid) {
+	if err := r.admin.UpdateMethod(ctx, "admin", anewMethod(Method{Type: TypeK8s})); !errors.Is(err, ErrInvalid) {
 		t.Errorf("another type: %v", err)
 	}
 	for name, err := range map[string]error{
-		"renaming the administrator": r.admin.UpdateMethod(ctx, "admin", Method{Name: "root"}),
+		"renaming the administrator": r.admin.UpdateMethod(ctx, "admin", anewMethod(Method{Name: "root"})),
 		"deleting the administrator": r.admin.DeleteMethod(ctx, "admin"),
 		"the built-in role":          r.admin.DeleteRole(ctx, "admin"),
 		"the built-in association":   r.admin.DeleteAssociation(ctx, "admin"),
@@ -176,7 +176,7 @@ func TestDisabledMethod(t *testing.T) {
 	if _, err := r.Live(claims, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	r.must(r.admin.UpdateMethod(ctx, "m", Method{Expires: time.Now().Add(-time.Minute)}))
+	r.must(r.admin.UpdateMethod(ctx, "m", anewMethod(Method{Expires: time.Now().Add(-time.Minute)})))
 	if _, err := r.Live(claims, time.Now()); !errors.Is(err, session.ErrRevoked) {
 		t.Errorf("a session of a method that was switched off: %v", err)
 	}
@@ -217,7 +217,7 @@ func TestRolesAndAssociations(t *testing.T) {
 	if _, err := r.admin.Associate(ctx, a); !errors.Is(err, ErrExists) {
 		t.Errorf("the same association again: %v", err)
 	}
-	r.must(r.admin.UpdateRole(ctx, "r", "renamed", "new"))
+	r.must(r.admin.UpdateRole(ctx, "r", anewRole("renamed", "new")))
 	got, err = r.admin.Role(ctx, "renamed")
 	if err != nil || got.Description != "new" || len(got.Associations) != 1 || got.Associations[0].ID != id || got.Associations[0].Method != "m" {
 		t.Errorf("%+v, %v", got, err)
@@ -230,11 +230,11 @@ func TestRolesAndAssociations(t *testing.T) {
 	if may, err := who.Permissions(ctx, access.ItemRule, "/x/other"); err != nil || fmt.Sprint(may) != "[read update list]" {
 		t.Errorf("permissions %v, %v", may, err)
 	}
-	r.must(r.admin.UpdateAssociation(ctx, id, map[string]string{"namespace": "y"}, true))
+	r.must(r.admin.UpdateAssociation(ctx, id, anewAssociation(map[string]string{"namespace": "y"}, true)))
 	if _, _, err := who.Value(ctx, "/x/secret", 0); !errors.Is(err, ErrDenied) {
 		t.Errorf("after the sub-claims have changed: %v", err)
 	}
-	r.must(r.admin.UpdateMethod(ctx, "m", Method{ForceSubClaims: true}))
+	r.must(r.admin.UpdateMethod(ctx, "m", anewMethod(Method{ForceSubClaims: true})))
 	if _, err := r.admin.Associate(ctx, Association{Role: "renamed", Method: "m"}); !errors.Is(err, ErrInvalid) {
 		t.Errorf("an association without sub-claims where they are asked for: %v", err)
 	}

@@ -50,7 +50,7 @@ func steps() []step {
 		},
 		func(ctx context.Context, as Accessor, m *model, pick func() string) (error, error) {
 			from, to := pick(), pick()
-			got := as.UpdateItem(ctx, from, to, "", nil)
+			got := as.UpdateItem(ctx, from, anewItem(to, "", nil))
 			switch {
 			case m.items[from] == nil:
 				return got, ErrNotFound
@@ -94,7 +94,7 @@ func steps() []step {
 		},
 		func(ctx context.Context, as Accessor, m *model, pick func() string) (error, error) {
 			from, to := pick(), pick()
-			got := as.UpdateRole(ctx, from, to, "")
+			got := as.UpdateRole(ctx, from, anewRole(to, ""))
 			switch {
 			case m.roles[from] == nil:
 				return got, ErrNotFound
@@ -147,7 +147,7 @@ func steps() []step {
 		},
 		func(ctx context.Context, as Accessor, m *model, pick func() string) (error, error) {
 			from, to, audience := pick(), pick(), pick()
-			got := as.UpdateMethod(ctx, from, Method{Name: to, Audience: audience})
+			got := as.UpdateMethod(ctx, from, anewMethod(Method{Name: to, Audience: audience}))
 			_, there := m.methods[from]
 			_, taken := m.methods[to]
 			switch {

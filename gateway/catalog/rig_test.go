@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -187,3 +188,50 @@ func rule(of access.RuleType, path string, may ...access.Capability) access.Rule
 type discard struct{}
 
 func (*discard) Write(*audit.Event) error { return nil }
+
+// The functions that follow make updates that put something in the place of what
+// there was, but for names and types that are left out.
+
+func anewMethod(m Method) func(*Method) error {
+	return func(was *Method) error {
+		next := m
+		next.Name, next.Type = cmp.Or(m.Name, was.Name), cmp.Or(m.Type, was.Type)
+		*was = next
+		return nil
+	}
+}
+
+func anewConfig(c AuthConfig) func(*AuthConfig) error {
+	return func(was *AuthConfig) error {
+		next := c
+		next.Name = cmp.Or(c.Name, was.Name)
+		*was = next
+		return nil
+	}
+}
+
+func anewRole(name, description string) func(*Role) error {
+	return func(was *Role) error {
+		was.Name, was.Description = cmp.Or(name, was.Name), description
+		return nil
+	}
+}
+
+func anewItem(name, description string, tags []string) func(*Item) error {
+	return func(was *Item) error {
+		was.Name, was.Description, was.Tags = cmp.Or(name, was.Name), description, tags
+		return nil
+	}
+}
+
+func anewAssociation(subClaims map[string]string, caseSensitive bool) func(*Association) error {
+	return func(was *Association) error {
+		was.SubClaims, was.CaseSensitive = subClaims, caseSensitive
+		return nil
+	}
+}
+
+// updateConfig changes an auth config, and forgets what it is then.
+func updateConfig(ctx context.Context, as Accessor, name string, c AuthConfig) error {
+	return updated(as.UpdateAuthConfig(ctx, name, anewConfig(c)))
+}

@@ -92,14 +92,15 @@ func (a *accessor) updateRole(ctx context.Context, r *request, name string, upda
 }
 
 // UpdateRole implements Accessor.
-func (a *accessor) UpdateRole(ctx context.Context, name string, newName, description string) error {
+func (a *accessor) UpdateRole(ctx context.Context, name string, change func(*Role) error) error {
 	r := a.begin("role-update", name)
 	return a.updateRole(ctx, r, name, func(s sight, next *role) error {
-		next.Description = description
-		if newName == "" {
-			return nil
+		wanted := Role{Name: next.name, Description: next.Description}
+		if err := change(&wanted); err != nil {
+			return err
 		}
-		t, err := named(access.RoleRule, newName)
+		next.Description = wanted.Description
+		t, err := named(access.RoleRule, wanted.Name)
 		if err != nil || t.path.Name() == next.name {
 			return err
 		}

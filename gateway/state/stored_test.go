@@ -108,7 +108,10 @@ func TestStoredLogins(t *testing.T) {
 	if method, _ := store.State().AuthMethod(made.AccessID); method.SessionTTL != time.Hour {
 		t.Errorf("sessions live %s", method.SessionTTL)
 	}
-	if err := admin.UpdateAuthConfig(ctx, "conf", catalog.AuthConfig{AccessID: made.AccessID, Reviewer: catalog.ReviewerSelf, Issuer: "https://i"}); err != nil {
+	if _, err := admin.UpdateAuthConfig(ctx, "conf", func(c *catalog.AuthConfig) error {
+		c.Reviewer, c.Issuer = catalog.ReviewerSelf, "https://i"
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	if again, _ := store.State().AuthConfig("conf"); again == first {

@@ -57,19 +57,19 @@ func (h *Handler) writeConfig(c *call) (*answer, error) {
 	if err := req.check(); err != nil {
 		return nil, err
 	}
-	found, err := c.as.AuthConfig(c.Context(), c.mount)
+	_, err := c.as.AuthConfig(c.Context(), c.mount)
 	switch {
 	case errors.Is(err, catalog.ErrNotFound):
 		// It belongs to no auth method: the mount's roles name it.
-		if _, err := c.as.CreateAuthConfig(c.Context(), *req.apply(&catalog.AuthConfig{Name: c.mount})); err != nil {
-			return nil, err
-		}
-	case err != nil:
+		_, err = c.as.CreateAuthConfig(c.Context(), *req.apply(&catalog.AuthConfig{Name: c.mount}))
+	case err == nil:
+		_, err = c.as.UpdateAuthConfig(c.Context(), c.mount, func(to *catalog.AuthConfig) error {
+			req.apply(to)
+			return nil
+		})
+	}
+	if err != nil {
 		return nil, err
-	default:
-		if err := c.as.UpdateAuthConfig(c.Context(), c.mount, *req.apply(&found)); err != nil {
-			return nil, err
-		}
 	}
 	return done(), nil
 }

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -192,8 +193,13 @@ func (h *Handler) writeRole(c *call) (*answer, error) {
 			return nil, refuse(http.StatusBadRequest, "there is no auth/"+c.mount+" yet; write auth/"+c.mount+"/config first")
 		}
 	case err == nil:
-		req.apply(&m)
-		err = c.as.UpdateMethod(c.Context(), c.name, m)
+		err = c.as.UpdateMethod(c.Context(), c.name, func(now *catalog.Method) error {
+			if now.AccessID != m.AccessID {
+				return fmt.Errorf("auth method %s: %w as it was", c.name, catalog.ErrNotFound)
+			}
+			req.apply(now)
+			return nil
+		})
 	}
 	if err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -39,20 +40,16 @@ func updateConfig(ctx context.Context, by *Session, r *v2.UpdateK8sAuthConfig) (
 	if err := required("name", r.Name); err != nil {
 		return nil, err
 	}
-	c, err := by.AuthConfig(ctx, r.Name)
+	changed, err := by.UpdateAuthConfig(ctx, r.Name, func(c *catalog.AuthConfig) error {
+		name := cmp.Or(r.NewName, c.Name)
+		err := setConfig(c, &r.K8sAuthConfigFields)
+		c.Name = name
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	old := c
-	if err := setConfig(&c, &r.K8sAuthConfigFields); err != nil {
-		return nil, err
-	}
-	c.Name = old.Name
-	set(&c.Name, r.NewName)
-	if err := by.UpdateAuthConfig(ctx, old.Name, c); err != nil {
-		return nil, err
-	}
-	return changeOf(&c)
+	return changeOf(&changed)
 }
 
 // setConfig puts in what a request sets.

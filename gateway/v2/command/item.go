@@ -188,20 +188,18 @@ func updateItem(ctx context.Context, by *Session, r *v2.UpdateItem) (any, error)
 	if err := required("name", r.Name); err != nil {
 		return nil, err
 	}
-	item, err := by.Item(ctx, r.Name)
-	if err != nil {
-		return nil, err
-	}
-	name := item.Name
-	set(&name, r.NewName)
-	description := changed(item.Description, v2.UnsetMetadata, r.NewMetadata, r.Description)
-	tags := slices.DeleteFunc(slices.Clone(item.Tags), func(tag string) bool { return slices.Contains(r.RmTag, tag) })
-	for _, tag := range r.AddTag {
-		if !slices.Contains(tags, tag) {
-			tags = append(tags, tag)
+	err := by.UpdateItem(ctx, r.Name, func(item *catalog.Item) error {
+		set(&item.Name, r.NewName)
+		item.Description = changed(item.Description, v2.UnsetMetadata, r.NewMetadata, r.Description)
+		item.Tags = slices.DeleteFunc(item.Tags, func(tag string) bool { return slices.Contains(r.RmTag, tag) })
+		for _, tag := range r.AddTag {
+			if !slices.Contains(item.Tags, tag) {
+				item.Tags = append(item.Tags, tag)
+			}
 		}
-	}
-	if err := by.UpdateItem(ctx, item.Name, name, description, tags); err != nil {
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	return v2.Updated{Updated: true}, nil

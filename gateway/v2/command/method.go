@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"slices"
@@ -67,29 +68,26 @@ func updateMethod(ctx context.Context, by *Session, f *v2.AuthMethodFields, newN
 	if err := required("name", f.Name); err != nil {
 		return nil, err
 	}
-	m, _, err := by.Method(ctx, f.Name)
+	var now catalog.Method
+	err := by.UpdateMethod(ctx, f.Name, func(m *catalog.Method) error {
+		if m.Type != of {
+			return invalid("name", "the auth method is of type %s; use the command for that", m.Type)
+		}
+		name := cmp.Or(newName, m.Name)
+		if err := setMethod(m, f); err != nil {
+			return err
+		}
+		m.Name = name
+		if err := set(m); err != nil {
+			return err
+		}
+		now = *m
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	if m.Type != of {
-		return nil, invalid("name", "the auth method is of type %s; use the command for that", m.Type)
-	}
-	name := m.Name
-	m.PublicKey = "" // keeps the key
-	if err := setMethod(&m, f); err != nil {
-		return nil, err
-	}
-	m.Name = name
-	if newName != "" {
-		m.Name = newName
-	}
-	if err := set(&m); err != nil {
-		return nil, err
-	}
-	if err := by.UpdateMethod(ctx, name, m); err != nil {
-		return nil, err
-	}
-	return v2.UpdatedAuthMethod{Name: strings.TrimPrefix(m.Name, "/"), EveryPod: everyPod(&m)}, nil
+	return v2.UpdatedAuthMethod{Name: strings.TrimPrefix(now.Name, "/"), EveryPod: everyPod(&now)}, nil
 }
 
 // everyPod says whether an auth method lets in whatever runs in the cluster: it

@@ -54,14 +54,12 @@ func updateRole(ctx context.Context, by *Session, r *v2.UpdateRole) (any, error)
 	if err := required("name", r.Name); err != nil {
 		return nil, err
 	}
-	role, err := by.Role(ctx, r.Name)
+	err := by.UpdateRole(ctx, r.Name, func(role *catalog.Role) error {
+		set(&role.Name, r.NewName)
+		role.Description = changed(role.Description, v2.UnsetComment, r.NewComment, r.Description)
+		return nil
+	})
 	if err != nil {
-		return nil, err
-	}
-	name := role.Name
-	set(&name, r.NewName)
-	description := changed(role.Description, v2.UnsetComment, r.NewComment, r.Description)
-	if err := by.UpdateRole(ctx, role.Name, name, description); err != nil {
 		return nil, err
 	}
 	return v2.Updated{Updated: true}, nil
@@ -134,7 +132,14 @@ func updateAssociation(ctx context.Context, by *Session, r *v2.UpdateAssoc) (any
 	if err := required("assoc-id", r.AssocID); err != nil {
 		return nil, err
 	}
-	if err := by.UpdateAssociation(ctx, r.AssocID, r.SubClaims, r.CaseSensitive.Or(true)); err != nil {
+	err := by.UpdateAssociation(ctx, r.AssocID, func(a *catalog.Association) error {
+		if r.SubClaims != nil {
+			a.SubClaims = r.SubClaims
+		}
+		a.CaseSensitive = r.CaseSensitive.Or(a.CaseSensitive)
+		return nil
+	})
+	if err != nil {
 		return nil, err
 	}
 	return v2.Nothing{}, nil
