@@ -1,12 +1,15 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/gatepass/gatepass/cmd/gatepass/internal/profile"
 )
@@ -15,6 +18,8 @@ import (
 type configure struct {
 	name    string
 	profile profile.Profile
+	// prompt is where a person is asked for the access key.
+	prompt io.Writer
 }
 
 func newConfigureCommand() *cobra.Command {
@@ -32,7 +37,7 @@ Without an access id, the profile says only where the gateway is. With one, give
 is; a key from standard input is kept beside it, in a file of its own.
 
 A profile of the same name is replaced as a whole.`,
-		Example: `  # the administrator; - asks for the access key on standard input
+		Example: `  # the administrator; - asks for the access key, or reads it from a pipe
   gatepass configure --gateway-url https://gateway.example:8000 --ca-file ca.crt \
     --access-id p-abcdefghij12am --access-type access_key --access-key-file -
 
@@ -64,6 +69,7 @@ A profile of the same name is replaced as a whole.`,
 }
 
 func (c *configure) run(cmd *cobra.Command) error {
+	c.prompt = cmd.ErrOrStderr()
 	path, err := profile.Path()
 	if err != nil {
 		return err
@@ -95,13 +101,31 @@ func (c *configure) run(cmd *cobra.Command) error {
 	return err
 }
 
+// askAccessKey reads the access key from standard input: of a person without showing
+// it, of a pipe as it is.
+func askAccessKey(in *input, prompt io.Writer) (string, error) {
+	terminal, ok := in.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(terminal.Fd())) {
+		return readAccessKey(in, "access-key-file", standardInput)
+	}
+	if _, err := fmt.Fprint(prompt, "Access key: "); err != nil {
+		return "", fmt.Errorf("ask for the access key: %w", err)
+	}
+	typed, err := term.ReadPassword(int(terminal.Fd()))
+	_, _ = fmt.Fprintln(prompt) // the line that was not shown ends
+	if err != nil {
+		return "", fmt.Errorf("read the access key: %w", err)
+	}
+	return readAccessKey(&input{stdin: bytes.NewReader(typed)}, "access-key-file", standardInput)
+}
+
 // files makes paths absolute, because commands run in other folders, and reads
 // what would otherwise fail only later. It returns the access key that is to be
 // kept.
 func (c *configure) files(in *input, path, name string) (key string, err error) {
 	p := &c.profile
 	if p.AccessKeyFile == standardInput {
-		if key, err = readAccessKey(in, "access-key-file", standardInput); err != nil {
+		if key, err = askAccessKey(in, c.prompt); err != nil {
 			return "", err
 		}
 		p.AccessKeyFile = filepath.Join(filepath.Dir(path), name+".key")

@@ -112,7 +112,9 @@ func newGroup(use, short, example string) *cobra.Command {
 		Short:   short,
 		Example: example,
 		Args:    unknownCommand,
-		RunE:    func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usageError{fmt.Errorf("which command? See %s --help", cmd.CommandPath())}
+		},
 	}
 }
 
