@@ -13,7 +13,6 @@ import (
 	"math/big"
 	"net/http"
 	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -220,11 +219,12 @@ func TestEveryMetricIsDocumented(t *testing.T) {
 	name := regexp.MustCompile(`"(gatepass_gateway_[a-z_]+)"`)
 	documented := regexp.MustCompile("gatepass_gateway_[a-z_]+")
 	known := map[string]bool{}
-	err = filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+	sources := os.DirFS(".")
+	err = fs.WalkDir(sources, ".", func(path string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 			return err
 		}
-		source, err := os.ReadFile(path)
+		source, err := fs.ReadFile(sources, path)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"maps"
+	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,11 +19,11 @@ func TestMetrics(t *testing.T) {
 		values := map[string]float64{}
 		for _, f := range families {
 			for _, m := range f.GetMetric() {
-				name := f.GetName()
+				name := []string{f.GetName()}
 				for _, label := range m.GetLabel() {
-					name += " " + label.GetValue()
+					name = append(name, label.GetValue())
 				}
-				values[name] = m.GetGauge().GetValue()
+				values[strings.Join(name, " ")] = m.GetGauge().GetValue()
 			}
 		}
 		return values
