@@ -74,10 +74,17 @@ func (s *Store) Ready() error {
 
 // loaded is nil once there is a snapshot.
 func (s *Store) loaded() error {
-	if s.present.Load() == nil {
+	present := s.present.Load()
+	if present == nil {
 		return errors.New("no valid configuration yet")
 	}
-	return s.options.Catalog.Ready() //nolint:wrapcheck // it says all there is to say
+	if err := s.options.Catalog.Ready(); err != nil {
+		return err //nolint:wrapcheck // it says all there is to say
+	}
+	if !present.read {
+		return errors.New("the auth methods of the store are not in use yet")
+	}
+	return nil
 }
 
 // Apply takes a configuration into use, completely or not at all.
@@ -133,13 +140,15 @@ func (s *Store) update(ctx context.Context) {
 // fill adds what the store has to what the file has. If the store can't be read, it
 // is what it had before.
 func (s *Store) fill(ctx context.Context, next, old *snapshot) error {
+	read := s.options.Catalog.Ready() == nil // before, not after
 	logins, err := s.options.Catalog.Logins(ctx)
 	s.behind = err != nil
 	switch {
 	case err == nil:
+		next.read = read
 	case ctx.Err() == nil && old != nil:
 		s.options.Logger.Warn("auth methods of the store can't be read; the ones before stay in use", "error", err)
-		logins = old.logins
+		logins, next.read = old.logins, old.read
 	default:
 		return fmt.Errorf("auth methods of the store: %w", err)
 	}
@@ -176,6 +185,9 @@ type snapshot struct {
 	catalog *catalog.Catalog
 	// logins are what stored and parts of methods were made of.
 	logins *catalog.Logins
+	// read is whether the catalog had been read by then. Between that and the next
+	// snapshot, sessions of its auth methods would be taken for forged ones.
+	read bool
 	// declared are the auth configs of the file, and stored the others.
 	declared, stored clients
 	methods          map[string]*authmethod.Method // by access id

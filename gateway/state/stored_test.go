@@ -257,3 +257,23 @@ func TestAnAuthConfigThatCantBeUsed(t *testing.T) {
 		t.Error("an auth config that can be used is made anew")
 	}
 }
+
+// Between the moment at which the catalog has been read and that at which its auth
+// methods are in use, their sessions would be taken for forged ones.
+func TestNotReadyBeforeTheStoresMethodsAreInUse(t *testing.T) {
+	t.Parallel()
+	store, _, _, root := stored(t)
+	early := *store.present.Load()
+	early.logins, early.read = &catalog.Logins{}, false // as it is when Apply comes before the catalog was read
+	store.present.Store(&early)
+	if err := store.Ready(); err == nil || store.State() != nil {
+		t.Errorf("requests are answered: %v", err)
+	}
+	store.CatalogChanged(t.Context())
+	if err := store.Ready(); err != nil || store.State() == nil {
+		t.Fatalf("requests are not answered: %v", err)
+	}
+	if _, ok := store.State().AuthMethod(root.AccessID); !ok {
+		t.Error("the administrator is not known")
+	}
+}
