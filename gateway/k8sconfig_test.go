@@ -73,6 +73,18 @@ func TestAuthConfigs(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 	})
+	t.Run("what the SDKs send in every update changes nothing", func(t *testing.T) {
+		r.do("gateway-create-k8s-auth-config", create("strict", fields{"k8s-host": host, "k8s-issuer": "https://issuer.example", "token-exp": 60}))
+		sdk := fields{"name": "strict", "cluster-api-type": "native_k8s", "k8s-auth-type": "token", "k8s-issuer": "kubernetes/serviceaccount", "token-exp": 300}
+		r.do("gateway-update-k8s-auth-config", sdk)
+		if got := r.do("gateway-get-k8s-auth-config", fields{"name": "strict"}); got["k8s_issuer"] != "https://issuer.example" || got["am_token_expiration"] != 60.0 {
+			t.Errorf("%v", got)
+		}
+		r.do("gateway-update-k8s-auth-config", fields{"name": "strict", "k8s-issuer": "default"})
+		if got := r.do("gateway-get-k8s-auth-config", fields{"name": "strict"}); got["k8s_issuer"] != "kubernetes/serviceaccount" {
+			t.Errorf("%v", got)
+		}
+	})
 	t.Run("no secret is told", func(t *testing.T) {
 		for _, command := range []string{"gateway-get-config", "gateway-get-k8s-auth-config"} {
 			text := r.text(r.do(command, fields{"name": "token"}))

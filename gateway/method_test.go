@@ -77,6 +77,20 @@ func TestAuthMethods(t *testing.T) {
 			r.refused(tt.command, tt.f, tt.status, tt.text)
 		}
 	})
+	t.Run("what the SDKs send in every update changes nothing", func(t *testing.T) {
+		// An end in the past, so the method is switched off.
+		r.do("create-auth-method-k8s", fields{"name": "off", "access-expires": 1600000000, "jwt-ttl": 7})
+		r.do("update-auth-method-k8s", fields{"name": "off", "description": "new", "access-expires": 0, "jwt-ttl": 0})
+		info, _ := get("off")["access_info"].(map[string]any)
+		if info["access_expires"] != 1600000000.0 || info["jwt_ttl"] != 7.0 {
+			t.Errorf("%v", info)
+		}
+		r.do("update-auth-method-k8s", fields{"name": "off", "access-expires": -1, "jwt-ttl": -1})
+		info, _ = get("off")["access_info"].(map[string]any)
+		if info["access_expires"] != 0.0 || info["jwt_ttl"] != 0.0 {
+			t.Errorf("%v", info)
+		}
+	})
 	t.Run("a new name leaves the old one to nobody", func(t *testing.T) {
 		r.do("update-auth-method-k8s", fields{"name": "teams/web", "new-name": "teams/new"})
 		r.refused("get-auth-method", fields{"name": "teams/web"}, 404, "teams/web: not found")

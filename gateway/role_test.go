@@ -36,7 +36,10 @@ func TestRoles(t *testing.T) {
 	} {
 		r.refused(tt.command, tt.f, tt.status, tt.text)
 	}
-	r.do("assoc-role-am", fields{"role-name": "r", "am-name": "strict", "sub-claims": fields{"namespace": "a, b"}, "case-sensitive": false})
+	made := r.do("assoc-role-am", fields{"role-name": "r", "am-name": "strict", "sub-claims": fields{"namespace": "a, b"}, "case-sensitive": false})
+	// Keeps what it does not name, and does not take "no sub-claims" for that.
+	r.do("update-assoc", fields{"assoc-id": made["assoc_id"]})
+	r.refused("update-assoc", fields{"assoc-id": made["assoc_id"], "sub-claims": fields{}}, 400, "sub-claims")
 	r.do("update-role", fields{"name": "r", "description": "default_comment", "new-comment": "default_comment"})
 	role := r.do("get-role", fields{"name": "r"})
 	rules, _ := role["rules"].(map[string]any)

@@ -64,6 +64,22 @@ func (i intFlag) String() string {
 
 func (i intFlag) Type() string { return "int" }
 
+// orNone is a number of which 0 has a number of its own in requests.
+type orNone struct {
+	intFlag
+	none int64
+}
+
+func (o orNone) Set(text string) error {
+	if err := o.intFlag.Set(text); err != nil {
+		return err
+	}
+	if o.to.Or(0) == 0 {
+		*o.to = v2.IntOf(o.none)
+	}
+	return nil
+}
+
 // optionalText is text of which "" is a value, too.
 type optionalText struct{ to **string }
 

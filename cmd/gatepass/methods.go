@@ -42,15 +42,15 @@ func newMethodGroup() *cobra.Command {
 	return group
 }
 
-// addMethodFlags are the flags of all auth methods.
-func addMethodFlags(f *pflag.FlagSet, m *v2.AuthMethodFields) {
+// addMethodFlags are the flags of all auth methods. A number of 0 is sent as none.
+func addMethodFlags(f *pflag.FlagSet, m *v2.AuthMethodFields, none int64) {
 	f.StringVarP(&m.Name, "name", "n", "", "name of the auth method")
 	f.StringVar(&m.Description, "description", "", "what it is for")
-	f.Var(intFlag{&m.AccessExpires}, "access-expires", "when it stops letting anybody in, in seconds since 1970; 0 for never")
+	f.Var(orNone{intFlag{&m.AccessExpires}, none}, "access-expires", "when it stops letting anybody in, in seconds since 1970; 0 for never")
 	addList(f, &m.BoundIPs, "bound-ips", "addresses that may log in, like 10.0.0.0/8")
 	addList(f, &m.GWBoundIPs, "gw-bound-ips", "kept for other gateways; this one does not look at it")
 	addBool(f, &m.ForceSubClaims, "force-sub-claims", "refuse associations with roles without sub-claims")
-	f.Var(intFlag{&m.JWTTTL}, "jwt-ttl", "life of sessions in minutes; 0 for the account's default")
+	f.Var(orNone{intFlag{&m.JWTTTL}, none}, "jwt-ttl", "life of sessions in minutes; 0 for the account's default")
 }
 
 func addMethodK8sFlags(c *call, m *v2.AuthMethodK8sFields, key *text) {
@@ -72,7 +72,7 @@ func newCreateMethodK8s(use string) *cobra.Command {
 	c.Long = `Create an auth method that lets in pods by their service-account tokens. The
 answer has its access id, and the private key that sessions are signed with. Save
 the key: it is told only once, and gateway-create-k8s-auth-config wants it.`
-	addMethodFlags(c.Flags(), &q.AuthMethodFields)
+	addMethodFlags(c.Flags(), &q.AuthMethodFields, 0)
 	addMethodK8sFlags(c, &q.AuthMethodK8sFields, &key)
 	mayBeEmpty(c.Flags(), "description")
 	addBool(c.Flags(), &q.GenKey.Bool, "gen-key", "make the key pair; without it, --public-key is needed (default true)")
@@ -86,7 +86,7 @@ func newCreateMethodKey(use string) *cobra.Command {
 	c := newCall(use, "Create an auth method with an access key", "  gatepass "+spelled(use, "auth-method create")+" -n ci --bound-ips 10.0.0.0/8 --json")
 	c.Long = `Create an auth method that lets in who has its access key. The key is told only
 once.`
-	addMethodFlags(c.Flags(), &q.AuthMethodFields)
+	addMethodFlags(c.Flags(), &q.AuthMethodFields, 0)
 	mayBeEmpty(c.Flags(), "description")
 	c.need("name")
 	handle(c, "create-auth-method", &q, &q.Credentials, printCreatedMethod)
@@ -130,7 +130,7 @@ func newUpdateMethodK8s(use string) *cobra.Command {
   # bind no pod names any more
   gatepass `+spelled(use, "auth-method update")+` -n my-k8s-auth-method --unbind bound-pod-names`)
 	c.Long = "Change an auth method. What is not given stays as it is; a list is replaced as a whole."
-	addMethodFlags(c.Flags(), &q.AuthMethodFields)
+	addMethodFlags(c.Flags(), &q.AuthMethodFields, v2.Clear)
 	addMethodK8sFlags(c, &q.AuthMethodK8sFields, &key)
 	c.Flags().StringVar(&q.NewName, "new-name", "", "rename it")
 	addUnbind(c, map[string]*v2.Strings{
@@ -150,7 +150,7 @@ func newUpdateMethodKey(use string) *cobra.Command {
 	c := newCall(use, "Change an auth method with an access key", `  # let nobody in by it any more
   gatepass `+spelled(use, "auth-method update")+` -n ci --access-expires "$(date +%s)"`)
 	c.Long = "Change an auth method. What is not given stays as it is; a list is replaced as a whole."
-	addMethodFlags(c.Flags(), &q.AuthMethodFields)
+	addMethodFlags(c.Flags(), &q.AuthMethodFields, v2.Clear)
 	c.Flags().StringVar(&q.NewName, "new-name", "", "rename it")
 	addUnbind(c, map[string]*v2.Strings{"bound-ips": &q.BoundIPs, "gw-bound-ips": &q.GWBoundIPs})
 	c.need("name")

@@ -33,12 +33,34 @@ const (
 	K8sAuthTypeCertificate = "certificate"
 	ClusterNative          = "native_k8s"
 	DefaultIssuer          = "kubernetes/serviceaccount"
+	// ClearIssuer is DefaultIssuer in an update.
+	ClearIssuer = "default"
+	// DefaultTokenExp is of the original API, in seconds.
+	DefaultTokenExp = 300
 )
 
 // CreateK8sAuthConfig is /gateway-create-k8s-auth-config.
 type CreateK8sAuthConfig struct {
 	Credentials
 	K8sAuthConfigFields
+}
+
+// Update takes out what the public SDKs send in every update, whatever they are
+// asked to change, and puts DefaultIssuer in the place of ClearIssuer.
+func (f K8sAuthConfigFields) Update() K8sAuthConfigFields {
+	switch f.K8sIssuer {
+	case DefaultIssuer:
+		f.K8sIssuer = ""
+	case ClearIssuer:
+		f.K8sIssuer = DefaultIssuer
+	}
+	if f.TokenExp.Or(0) == DefaultTokenExp {
+		f.TokenExp = Int{}
+	}
+	if f.K8sAuthType == K8sAuthTypeToken {
+		f.K8sAuthType = ""
+	}
+	return f
 }
 
 // UpdateK8sAuthConfig is /gateway-update-k8s-auth-config.

@@ -7,13 +7,14 @@ import "time"
 type AuthMethodFields struct {
 	Name        string `json:"name"`
 	Description string `json:"description,omitempty"`
-	// AccessExpires is in seconds since 1970; 0 is never.
+	// AccessExpires is in seconds since 1970; 0 is never, in an update Clear is.
 	AccessExpires Int     `json:"access-expires,omitzero"`
 	BoundIPs      Strings `json:"bound-ips,omitzero"`
 	GWBoundIPs    Strings `json:"gw-bound-ips,omitzero"`
 	// ForceSubClaims refuses associations without sub-claims.
 	ForceSubClaims Bool `json:"force-sub-claims,omitzero"`
-	// JWTTTL is the life of sessions in minutes; 0 is the account's default.
+	// JWTTTL is the life of sessions in minutes; 0 is the account's default, in an
+	// update Clear is.
 	JWTTTL Int `json:"jwt-ttl,omitzero"`
 }
 
@@ -154,7 +155,7 @@ type AuthMethod struct {
 type AccessInfo struct {
 	// RulesType is k8s or api_key.
 	RulesType string `json:"rules_type"`
-	// AccessExpires is in seconds since 1970; 0 is never.
+	// AccessExpires is in seconds since 1970; 0 is never, in an update Clear is.
 	AccessExpires int64 `json:"access_expires"`
 	// JWTTTL is in minutes; 0 is the account's default.
 	JWTTTL int64 `json:"jwt_ttl"`

@@ -84,6 +84,21 @@ func (i Int) Or(unset int64) int64 {
 	return unset
 }
 
+// Update is the number in an update, where 0 is unset, because the public SDKs
+// send it whatever they are asked to change, and Clear is 0.
+func (i Int) Update() Int {
+	switch i.Or(0) {
+	case 0:
+		return Int{}
+	case Clear:
+		return IntOf(0)
+	}
+	return i
+}
+
+// Clear stands for 0 in an update.
+const Clear = -1
+
 // IsZero says whether the number is unset. Zero is a number.
 func (i Int) IsZero() bool { return !i.set }
 

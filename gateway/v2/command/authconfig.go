@@ -16,16 +16,13 @@ import (
 	v2 "github.com/gatepass/gatepass/gateway/v2"
 )
 
-// defaultTokenExp is that of the original API, which its clients read back.
-const defaultTokenExp = 300 * time.Second
-
 func createConfig(ctx context.Context, by *Session, r *v2.CreateK8sAuthConfig) (any, error) {
 	for field, value := range map[string]string{"name": r.Name, "access-id": r.AccessID} {
 		if err := required(field, value); err != nil {
 			return nil, err
 		}
 	}
-	c := catalog.AuthConfig{TokenExpiration: defaultTokenExp}
+	c := catalog.AuthConfig{TokenExpiration: v2.DefaultTokenExp * time.Second}
 	if err := setConfig(&c, &r.K8sAuthConfigFields); err != nil {
 		return nil, err
 	}
@@ -40,9 +37,10 @@ func updateConfig(ctx context.Context, by *Session, r *v2.UpdateK8sAuthConfig) (
 	if err := required("name", r.Name); err != nil {
 		return nil, err
 	}
+	sent := r.Update()
 	changed, err := by.UpdateAuthConfig(ctx, r.Name, func(c *catalog.AuthConfig) error {
 		name := cmp.Or(r.NewName, c.Name)
-		err := setConfig(c, &r.K8sAuthConfigFields)
+		err := setConfig(c, &sent)
 		c.Name = name
 		return err
 	})

@@ -68,13 +68,15 @@ func updateMethod(ctx context.Context, by *Session, f *v2.AuthMethodFields, newN
 	if err := required("name", f.Name); err != nil {
 		return nil, err
 	}
+	sent := *f
+	sent.AccessExpires, sent.JWTTTL = f.AccessExpires.Update(), f.JWTTTL.Update()
 	var now catalog.Method
 	err := by.UpdateMethod(ctx, f.Name, func(m *catalog.Method) error {
 		if m.Type != of {
 			return invalid("name", "the auth method is of type %s; use the command for that", m.Type)
 		}
 		name := cmp.Or(newName, m.Name)
-		if err := setMethod(m, f); err != nil {
+		if err := setMethod(m, &sent); err != nil {
 			return err
 		}
 		m.Name = name

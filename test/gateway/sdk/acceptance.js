@@ -54,7 +54,10 @@ async function administrate(v2, admin) {
   })
   await step('update an auth method', async () => {
     await v2.updateAuthMethodK8S(as(admin, new sdk.UpdateAuthMethodK8S('sdk/pods'), { 'bound-pod-names': ['mypod1', 'mypod2'], 'jwt-ttl': 30 }))
+    await v2.authMethodUpdateK8s(as(admin, new sdk.AuthMethodUpdateK8s('sdk/other'), { 'access-expires': 1600000000, 'jwt-ttl': 20 }))
     await v2.authMethodUpdateK8s(as(admin, new sdk.AuthMethodUpdateK8s('sdk/other'), { description: 'Another' }))
+    const { access_info: info } = await v2.getAuthMethod(as(admin, new sdk.GetAuthMethod('sdk/other')))
+    assert.deepEqual([info.access_expires, info.jwt_ttl], [1600000000, 20], 'an update that names neither')
   })
   await step('get an auth method', async () => {
     const got = await v2.getAuthMethod(as(admin, new sdk.GetAuthMethod('sdk/pods')))
