@@ -109,7 +109,7 @@ func (f *flags) add(p *pflag.FlagSet) {
 	p.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	p.StringVar(&f.auditLog, "audit-log", "-", "file that gets a line for every request; it may be rotated; - for standard output")
 	p.DurationVar(&f.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on answering after SIGTERM")
-	p.StringVar(&f.keysSecret, "signing-keys-secret", "", "NAMESPACE/NAME of a Secret that keeps signing keys instead of the data folder, so that replicas share them")
+	p.StringVar(&f.keysSecret, "signing-keys-secret", "", "NAMESPACE/NAME of a Secret that keeps signing keys instead of the store, so that replicas without an etcd share them")
 	p.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig of the gateway's own cluster; the one it runs in if empty")
 	p.BoolVar(&f.selfManaged, "self-managed-certs", false, "issue and rotate the serving certificate with an authority kept in a Secret")
 	p.StringVar(&f.namespace, "namespace", "", "namespace of the Secret, ConfigMap and Service; the pod's own if empty")

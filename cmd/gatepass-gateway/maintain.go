@@ -218,7 +218,7 @@ must have got the file; from then on, gateways also seal the older secrets anew.
 }
 
 func newResetAdminCommand() *cobra.Command {
-	var m maintained
+	m := maintained{storage: storage{existing: true}}
 	cmd := &cobra.Command{
 		Use:   "reset-admin (--data-dir DIR | --etcd-endpoints URLS --seal-key-file FILE)",
 		Short: "Make a new access id and key for the administrator",

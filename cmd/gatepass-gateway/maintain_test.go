@@ -18,6 +18,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/handover"
 	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/store"
+	"github.com/gatepass/gatepass/gateway/store/bolt"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -78,6 +79,11 @@ func TestMaintenance(t *testing.T) {
 	t.Parallel()
 	dir, other := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
 	backup, log := filepath.Join(t.TempDir(), "backup"), filepath.Join(t.TempDir(), "audit.log")
+	made, _, _, end := objects(t, storage{dataDir: dir})
+	if err := bootstrap(t.Context(), slog.New(slog.DiscardHandler), made, printed{io.Discard}); err != nil {
+		t.Fatal(err)
+	}
+	end()
 	first := credentials.FindStringSubmatch(must(t, "reset-admin", "--data-dir", dir, "--audit-log", log))
 	second := credentials.FindStringSubmatch(must(t, "reset-admin", "--data-dir", dir, "--audit-log", log))
 	if first == nil || second == nil || first[1] == second[1] {
@@ -257,6 +263,56 @@ func TestEveryKeyInUseMustBeThere(t *testing.T) {
 		if _, _, err := other.openSealed(t.Context(), log); err == nil || !strings.Contains(err.Error(), "sealed with other keys") || !strings.Contains(err.Error(), missing) {
 			t.Errorf("without the key %s: %v", missing, err)
 		}
+	}
+}
+
+// A wrong folder is noticed when a backup is made, not when it is needed.
+func TestMaintenanceWantsAStoreThatIsThere(t *testing.T) {
+	t.Parallel()
+	for _, act := range []string{"backup", "reseal", "reset-admin"} {
+		wrong := t.TempDir()
+		args := []string{act, "--data-dir", wrong}
+		if act == "backup" {
+			args = append(args, "--out", filepath.Join(t.TempDir(), "out"))
+		}
+		if out, err := command(t, args...); err == nil {
+			t.Errorf("%s of a folder without a database: %q", act, out)
+		}
+		if left, err := os.ReadDir(wrong); err != nil || len(left) > 0 {
+			t.Errorf("%s made %v, %v", act, left, err)
+		}
+		empty, err := bolt.Open(bolt.Options{Dir: wrong})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := empty.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if out, err := command(t, args...); err == nil || !strings.Contains(err.Error(), "the store is empty") {
+			t.Errorf("%s of an empty database: %q, %v", act, out, err)
+		}
+	}
+}
+
+// Signing keys are sealed like everything else, and in backups.
+func TestSigningKeysAreInTheStore(t *testing.T) {
+	t.Parallel()
+	f := flags{storage: storage{dataDir: t.TempDir()}}
+	_, opened, sealer, stop := objects(t, f.storage)
+	defer stop()
+	kept, err := f.keyStore(opened, sealer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kept.Keys(t.Context(), []string{"p-abcdefghij12km"}, nil); err != nil {
+		t.Fatal(err)
+	}
+	usage, err := seal.Survey(t.Context(), opened)
+	if err != nil || usage[sealer.Current()] != 1 {
+		t.Errorf("%v, %v", usage, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(f.dataDir, "signing-keys*")); err != nil || len(left) > 0 {
+		t.Errorf("%v, %v", left, err)
 	}
 }
 

@@ -241,11 +241,8 @@ func openAuditLog(name string) (*audit.Log, func() error, error) {
 // keyStore is where the signing keys of the file's auth methods are kept that no
 // file holds. Gateways that share a store share them too.
 func (f *flags) keyStore(records store.Store, sealer *seal.Sealer) (keys.Store, error) {
-	if f.keysSecret == "" && f.shared() {
-		return keys.NewStored(records, sealer), nil
-	}
 	if f.keysSecret == "" {
-		return keys.NewDir(f.dataDir)
+		return keys.NewStored(records, sealer), nil
 	}
 	cluster, err := f.cluster()
 	if err != nil {

@@ -64,7 +64,17 @@ const (
 	tryLock = 50 * time.Millisecond
 )
 
-// keeper returns who does the work. Open opens what the work needs in this process.
+// filled returns an error for a store that holds nothing: it is another than the one
+// that is meant.
+func (o *own) filled(ctx context.Context) error {
+	page, err := o.Store.List(ctx, store.Query{Limit: 1})
+	if err == nil && len(page.Items) == 0 {
+		err = errors.New("the store is empty; is it the right --data-dir, or --etcd-endpoints and --etcd-prefix?")
+	}
+	return err
+}
+
+// keeper returns who does the work. It refuses an empty store. Open opens what the work needs in this process.
 // Close must be called.
 func (m *maintained) keeper(ctx context.Context, open func(context.Context) (*own, error)) (keeper, error) {
 	m.lockTimeout = tryLock
@@ -72,6 +82,9 @@ func (m *maintained) keeper(ctx context.Context, open func(context.Context) (*ow
 	for began := time.Now(); ; {
 		k, err := open(ctx)
 		if err == nil {
+			if err := k.filled(ctx); err != nil {
+				return nil, errors.Join(err, k.Close(), client.Close())
+			}
 			return k, client.Close()
 		}
 		if !errors.Is(err, bolt.ErrLocked) {
