@@ -22,8 +22,9 @@ type Result string
 // The results.
 const (
 	// Granted: a session was issued, or what was asked was done. Of a change, the
-	// line is written before it is made; if it could not be made, a line with
-	// another result follows.
+	// line is written before it is made. If it could not be made, a line with
+	// another result follows; if it has become another, because somebody else
+	// changed the object meanwhile, a line of that.
 	Granted Result = "granted"
 	// Denied: the caller may not do that, or asked wrongly.
 	Denied Result = "denied"

@@ -40,11 +40,13 @@ type accessor struct {
 type request struct {
 	*accessor
 	event audit.Event
+	// before are what a change commits first, if it is too much for one commit.
+	before [][]store.Op
 }
 
 // begin makes a request. What is the code of the operation, on the object's name.
 func (a *accessor) begin(what, object string) *request {
-	return &request{a, audit.Event{
+	return &request{accessor: a, event: audit.Event{
 		Event:    what,
 		Object:   object,
 		Client:   a.caller.Client,
@@ -81,15 +83,17 @@ func (r *request) read(answer func(sight) error) error {
 // gateway see it. If somebody else was faster, it decides again.
 //
 // The log gets a line before the commit, which could not be taken back if there was
-// no room for one afterwards. If the commit fails after that, another follows.
+// no room for one afterwards. If the commit fails after that, or makes something else
+// because somebody was faster, another follows.
 func (r *request) change(ctx context.Context, decide func(context.Context, sight) ([]store.Op, error)) error {
 	if r.Ready() != nil {
 		return r.end(ErrUnavailable)
 	}
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
-	recorded := false
+	var recorded audit.Event
 	for {
+		r.before = nil
 		now := r.sight(r.caller)
 		ops, err := decide(ctx, now)
 		if errors.Is(err, store.ErrConflict) && ctx.Err() == nil {
@@ -99,16 +103,16 @@ func (r *request) change(ctx context.Context, decide func(context.Context, sight
 		if err != nil {
 			return r.end(r.outage(err))
 		}
-		if !recorded {
+		if r.event != recorded {
 			if err := r.record(audit.Granted, reasonOK, ""); err != nil {
 				return err
 			}
-			recorded = true
+			recorded = r.event
 		}
 		if len(ops) == 0 {
 			return nil
 		}
-		revision, err := r.options.Store.Commit(ctx, ops...)
+		revision, err := r.commit(ctx, ops)
 		if err == nil {
 			r.await(ctx, revision)
 			return nil
@@ -118,6 +122,16 @@ func (r *request) change(ctx context.Context, decide func(context.Context, sight
 		}
 		r.overtaken(ctx, now.View)
 	}
+}
+
+// commit writes what was decided.
+func (r *request) commit(ctx context.Context, ops []store.Op) (revision int64, err error) {
+	for _, batch := range r.before {
+		if _, err := r.options.Store.Commit(ctx, batch...); err != nil {
+			return 0, err
+		}
+	}
+	return r.options.Store.Commit(ctx, ops...)
 }
 
 // end records how a request ended, and returns its error.

@@ -310,7 +310,7 @@ func (a *accessor) ListMethods(_ context.Context, p Page) (methods []Method, nex
 // has auth configs, which hold credentials, it stays.
 func (a *accessor) DeleteMethod(ctx context.Context, name string) error {
 	r := a.begin("auth-method-delete", name)
-	return r.change(ctx, func(ctx context.Context, s sight) ([]store.Op, error) {
+	return r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
 		old, err := s.methodTo(access.Delete, name)
 		if err != nil {
 			return nil, err
@@ -328,14 +328,14 @@ func (a *accessor) DeleteMethod(ctx context.Context, name string) error {
 		if old.Key != 0 {
 			ops = append(ops, store.Delete(signingKeyKey(old.AccessID, old.Key), store.Any))
 		}
-		return a.withAssociations(ctx, ops, store.Expect(old.key(), old.revision), s.linksOf(func(l link) bool { return l.method == old }))
+		return r.withAssociations(ops, store.Expect(old.key(), old.revision), s.linksOf(func(l link) bool { return l.method == old })), nil
 	})
 }
 
 // withAssociations adds the deletion of associations to what a commit does. If they
 // are too many for one, the first go before, as long as the object that they belong
 // to is what it was.
-func (a *accessor) withAssociations(ctx context.Context, ops []store.Op, unchanged store.Op, links []link) ([]store.Op, error) {
+func (r *request) withAssociations(ops []store.Op, unchanged store.Op, links []link) []store.Op {
 	var deletions []store.Op
 	for _, l := range links {
 		if !l.declared {
@@ -343,13 +343,10 @@ func (a *accessor) withAssociations(ctx context.Context, ops []store.Op, unchang
 		}
 	}
 	for len(ops)+len(deletions) > store.MaxOps {
-		batch := append([]store.Op{unchanged}, deletions[:store.MaxOps-1]...)
-		if _, err := a.options.Store.Commit(ctx, batch...); err != nil {
-			return nil, fmt.Errorf("delete associations: %w", err)
-		}
+		r.before = append(r.before, append([]store.Op{unchanged}, deletions[:store.MaxOps-1]...))
 		deletions = deletions[store.MaxOps-1:]
 	}
-	return append(ops, deletions...), nil
+	return append(ops, deletions...)
 }
 
 // RotateAccessKey implements Accessor. Sessions of the old key last until they end

@@ -186,13 +186,14 @@ func (a *accessor) ListRoles(_ context.Context, p Page) (roles []Role, next stri
 
 // DeleteRole implements Accessor. The role's associations go with it.
 func (a *accessor) DeleteRole(ctx context.Context, name string) error {
-	return a.begin("role-delete", name).change(ctx, func(ctx context.Context, s sight) ([]store.Op, error) {
+	r := a.begin("role-delete", name)
+	return r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
 		old, err := s.roleTo(access.Delete, name)
 		if err != nil {
 			return nil, err
 		}
 		ops := []store.Op{store.Delete(old.key(), old.revision)}
-		return a.withAssociations(ctx, ops, store.Expect(old.key(), old.revision), s.linksOf(func(l link) bool { return l.role == old }))
+		return r.withAssociations(ops, store.Expect(old.key(), old.revision), s.linksOf(func(l link) bool { return l.role == old })), nil
 	})
 }
 

@@ -1,12 +1,15 @@
 package catalog
 
 import (
+	"errors"
 	"slices"
 	"strconv"
 	"sync"
 	"testing"
 
 	"github.com/gatepass/gatepass/gateway/access"
+	"github.com/gatepass/gatepass/gateway/audit"
+	"github.com/gatepass/gatepass/gateway/store"
 )
 
 // What several callers change at the same time, each in a part of its own, ends up
@@ -79,3 +82,61 @@ func TestUpdatesAtTheSameTime(t *testing.T) {
 
 // updated is how a change of an auth config ended.
 func updated(_ AuthConfig, err error) error { return err }
+
+func TestLinesOfChanges(t *testing.T) {
+	t.Parallel()
+	t.Run("versions that are written at the same time are those of the log", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		r.must(r.admin.CreateItem(t.Context(), Item{Name: "item"}, []byte("v")))
+		before := r.log.len()
+		const callers = 8
+		made := make(chan int, callers)
+		var all sync.WaitGroup
+		for range callers {
+			all.Go(func() {
+				version, err := r.admin.SetValue(t.Context(), "item", []byte("v"), -1)
+				if err != nil {
+					t.Error(err)
+				}
+				made <- version
+			})
+		}
+		all.Wait()
+		close(made)
+		lines := r.log.since(before)
+		for version := range made {
+			if !slices.ContainsFunc(lines, func(e audit.Event) bool { return e.Version == version }) {
+				t.Errorf("no line has version %d", version)
+			}
+		}
+	})
+	t.Run("nothing goes that can't be recorded, however much it is", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		r.k8s("m")
+		r.must(r.admin.CreateRole(t.Context(), Role{Name: "r"}))
+		const many = store.MaxOps + 10
+		for i := range many {
+			_, err := r.admin.Associate(t.Context(), Association{Role: "r", Method: "m", SubClaims: map[string]string{"n": strconv.Itoa(i)}})
+			r.must(err)
+		}
+		for name, do := range map[string]func() error{
+			"an auth method": func() error { return r.admin.DeleteMethod(t.Context(), "m") },
+			"a role":         func() error { return r.admin.DeleteRole(t.Context(), "r") },
+		} {
+			r.log.fail(true)
+			err := do()
+			r.log.fail(false)
+			// A change that is seen shows whatever went before it.
+			r.must(r.admin.CreateRole(t.Context(), Role{Name: "after " + name}))
+			if !errors.Is(err, ErrUnrecorded) || r.View().associations.len() != many {
+				t.Errorf("deleting %s: %v, and %d associations of %d are left", name, err, r.View().associations.len(), many)
+			}
+		}
+		r.must(r.admin.DeleteMethod(t.Context(), "m"))
+		if left := r.View().associations.len(); left != 0 {
+			t.Errorf("%d associations outlive their auth method", left)
+		}
+	})
+}
