@@ -74,6 +74,8 @@ type Options struct {
 	Audit Auditor
 	// Catalog keeps what sessions read and change.
 	Catalog Catalog
+	// Version is the gateway's, for clients of Vault's protocol.
+	Version string
 	// Ready says why the gateway should not get requests; nil if it should.
 	Ready   func() error
 	Logger  *slog.Logger
@@ -203,7 +205,7 @@ func New(o Options) (*Gateway, error) {
 	if err != nil || g.catalog == nil {
 		return g, err
 	}
-	if g.vault, err = g.newVault(); err != nil {
+	if g.vault, err = g.newVault(o.Version); err != nil {
 		return nil, err
 	}
 	return g, nil

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"runtime/debug"
+	"regexp"
 	"strings"
 
 	"github.com/gatepass/gatepass/gateway/audit"
@@ -14,7 +14,7 @@ import (
 )
 
 // newVault serves Vault's protocol over the same logins, sessions and catalog.
-func (g *Gateway) newVault() (*vault.Handler, error) {
+func (g *Gateway) newVault(version string) (*vault.Handler, error) {
 	h, err := vault.New(vault.Options{
 		Login:   g.vaultLogin,
 		Session: g.vaultSession,
@@ -22,7 +22,7 @@ func (g *Gateway) newVault() (*vault.Handler, error) {
 		Turn:    g.vaultTurn,
 		Client:  addressText,
 		Ready:   func() error { return g.ready() },
-		Version: version(),
+		Version: semantic(version),
 		Logger:  g.log,
 	})
 	if err != nil {
@@ -49,14 +49,18 @@ func (g *Gateway) vaultTurn(ctx context.Context, of vault.Turns) (giveBack func(
 	return turns.release, nil
 }
 
-// version is the gateway's. Vault's clients compare it, so it is a semantic
-// version in any case.
-func version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && strings.HasPrefix(info.Main.Version, "v") {
-		return info.Main.Version[1:]
+// semantic writes a version as Vault's clients compare it. What is none, as of a build
+// from no release, comes before all.
+func semantic(version string) string {
+	bare := strings.TrimPrefix(version, "v")
+	if !semanticVersion.MatchString(bare) {
+		return "0.0.0"
 	}
-	return "0.0.0"
+	return bare
 }
+
+// semanticVersion is how one begins (semver.org).
+var semanticVersion = regexp.MustCompile(`^\d+\.\d+\.\d+`)
 
 // vaultLogin is a login by Vault's protocol.
 func (g *Gateway) vaultLogin(r *http.Request, by vault.Credentials) vault.Outcome {

@@ -23,6 +23,20 @@ const (
 	gcPercentLimited = 400
 )
 
+// version is set when a release is built (-X main.version=…).
+var version string
+
+// buildVersion is that, or what Go knows of the build.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
 func main() {
 	if os.Getenv("GOGC") == "" {
 		percent := gcPercent
@@ -46,6 +60,7 @@ func newCommand() *cobra.Command {
 		Short: "Exchange Kubernetes service-account tokens for sessions and secrets",
 		Example: `  gatepass-gateway serve --config /etc/gatepass/config.yaml --data-dir /var/lib/gatepass \
     --listen :8000 --tls-cert /etc/gatepass/tls/tls.crt --tls-key /etc/gatepass/tls/tls.key`,
+		Version:       buildVersion(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}

@@ -174,6 +174,7 @@ func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measure
 		State:   states.State,
 		Audit:   m.Audited(auditLog),
 		Catalog: objects,
+		Version: buildVersion(),
 		Ready:   func() error { return server.Ready() },
 		Logger:  log,
 		Metrics: m.Registry(),
