@@ -75,7 +75,7 @@ func (h *Handler) readRole(c *call) (*answer, error) {
 	return data(role{
 		Names:           orAny(m.ServiceAccounts),
 		Namespaces:      orAny(m.Namespaces),
-		PodNames:        orAny(m.PodNames),
+		PodNames:        orNone(m.PodNames),
 		Audience:        m.Audience,
 		AliasNameSource: aliasByUID,
 		BoundCIDRs:      m.BoundIPs,
@@ -124,6 +124,15 @@ func isRole(m *catalog.Method, mount, owner string) bool {
 func orAny(names []string) []string {
 	if len(names) == 0 {
 		return []string{anyName}
+	}
+	return names
+}
+
+// orNone writes a list in JSON that may be empty. A rule on pod names, * included,
+// takes only tokens that are bound to a pod, so no rule is another thing.
+func orNone(names []string) []string {
+	if names == nil {
+		return []string{}
 	}
 	return names
 }

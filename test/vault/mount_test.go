@@ -34,7 +34,7 @@ func TestAdministeringAMount(t *testing.T) {
 	})
 	t.Run("a role is read as it was written", func(t *testing.T) {
 		got := must(admin.Logical().Read("auth/eu/cluster-b/role/web"))(t)
-		for field, want := range map[string]any{"bound_service_account_names": []any{"web"}, "bound_service_account_namespaces": []any{ns}, "bound_pod_names": []any{"*"},
+		for field, want := range map[string]any{"bound_service_account_names": []any{"web"}, "bound_service_account_namespaces": []any{ns}, "bound_pod_names": []any{},
 			"audience": audience, "token_policies": []any{"one", "two"}, "token_bound_cidrs": []any{"127.0.0.0/8"}} {
 			if diff := cmp.Diff(want, got.Data[field]); diff != "" {
 				t.Errorf("%s: %s", field, diff)
