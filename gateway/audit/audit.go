@@ -48,6 +48,14 @@ type Event struct {
 	NewName string `json:"new_name,omitempty"`
 	Version int    `json:"version,omitzero"`
 	Count   int    `json:"count,omitzero"`
+	// Rule is what a role gives from now on, or no more: capabilities, rule type and
+	// path. Role, AuthMethod and SubClaims are of an association, and Host and Reviewer
+	// of an auth config.
+	Rule      string `json:"rule,omitempty"`
+	Role      string `json:"role,omitempty"`
+	SubClaims string `json:"sub_claims,omitempty"`
+	Host      string `json:"host,omitempty"`
+	Reviewer  string `json:"reviewer,omitempty"`
 	// Revoked is the subject whose sessions were revoked.
 	Revoked string `json:"revoked,omitempty"`
 	// Protocol is that of the request, if it is not a login.
@@ -70,8 +78,12 @@ type Event struct {
 	Expires time.Time `json:"expires,omitzero"`
 }
 
-// maxText bounds a field that a caller or a remote server wrote.
-const maxText = 512
+// maxText bounds a field that a caller or a remote server wrote; maxGrant bounds what
+// is given, which has room for all that a rule can say.
+const (
+	maxText  = 512
+	maxGrant = 2048
+)
 
 // Log writes events to a stream. It is safe for concurrent use.
 type Log struct {
@@ -89,10 +101,11 @@ func (l *Log) Write(e *Event) error {
 	line := *e
 	for _, text := range []*string{
 		&line.Event, &line.Detail, &line.Object, &line.NewName, &line.AccessID, &line.AuthConfig, &line.Revoked,
-		&line.Subject, &line.PodName, &line.PodUID,
+		&line.AuthMethod, &line.Role, &line.Host, &line.Reviewer, &line.Subject, &line.PodName, &line.PodUID,
 	} {
-		*text = shorten(*text)
+		*text = shorten(*text, maxText)
 	}
+	line.Rule, line.SubClaims = shorten(line.Rule, maxGrant), shorten(line.SubClaims, maxGrant)
 	line.Session = SessionHash(e.Session)
 	// Invalid UTF-8 is replaced rather than refused: a caller must not be able to
 	// keep itself out of the log.
@@ -119,9 +132,9 @@ func SessionHash(id string) string {
 	return hex.EncodeToString(sum[:len(sum)/2])
 }
 
-func shorten(text string) string {
-	if len(text) <= maxText {
+func shorten(text string, most int) string {
+	if len(text) <= most {
 		return text
 	}
-	return text[:maxText] + "…"
+	return text[:most] + "…"
 }

@@ -64,6 +64,10 @@ func (v *View) applySingle(key string, value []byte, revision int64) (effect, er
 		record, err := decodeOrZero[administratorRecord](value)
 		v.administrator = record.AccessID
 		return onPolicy, err
+	case revokedBeforeKey:
+		record, err := decodeOrZero[revocationRecord](value)
+		v.revokedBefore = record.Before
+		return 0, err
 	case issuerKey:
 		record, err := decodeOrZero[issuerRecord](value)
 		v.issuer = record.Issuer

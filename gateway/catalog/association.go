@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
@@ -15,7 +17,7 @@ import (
 // Associate implements Accessor.
 func (a *accessor) Associate(ctx context.Context, made Association) (id string, err error) {
 	r := a.begin("role-associate", made.Role)
-	r.event.AuthMethod = made.Method
+	r.event.Role, r.event.AuthMethod, r.event.SubClaims = made.Role, made.Method, recordedClaims(made.SubClaims)
 	err = r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
 		role, m, err := s.ends(made.Role, made.Method)
 		if err != nil {
@@ -58,6 +60,20 @@ func (a *accessor) Associate(ctx context.Context, made Association) (id string, 
 	return id, nil
 }
 
+// recordedClaims are sub-claims as the audit log has them.
+func recordedClaims(claims map[string]string) string {
+	var texts []string
+	for _, name := range slices.Sorted(maps.Keys(claims)) {
+		texts = append(texts, name+"="+claims[name])
+	}
+	return strings.Join(texts, "; ")
+}
+
+// about names what an association connects in the audit log.
+func (r *request) about(l link) {
+	r.event.Role, r.event.AuthMethod, r.event.SubClaims = l.role.name, l.method.name, recordedClaims(l.SubClaims)
+}
+
 // ends returns a role and an auth method that the caller may associate.
 func (s sight) ends(roleName, methodName string) (*role, *method, error) {
 	t, err := named(access.RoleRule, roleName)
@@ -94,6 +110,7 @@ func (a *accessor) UpdateAssociation(ctx context.Context, id string, change func
 		if err != nil {
 			return nil, err
 		}
+		r.about(l)
 		if _, _, err := s.methodFor(access.Update, l.method.name); err != nil {
 			return nil, err
 		}
@@ -103,6 +120,7 @@ func (a *accessor) UpdateAssociation(ctx context.Context, id string, change func
 		}
 		next := *l.association
 		next.SubClaims, next.CaseSensitive = maps.Clone(wanted.SubClaims), wanted.CaseSensitive
+		r.event.SubClaims = recordedClaims(next.SubClaims)
 		if err := next.check(l.role, l.method); err != nil {
 			return nil, err
 		}
@@ -116,11 +134,13 @@ func (a *accessor) UpdateAssociation(ctx context.Context, id string, change func
 
 // DeleteAssociation implements Accessor.
 func (a *accessor) DeleteAssociation(ctx context.Context, id string) error {
-	return a.begin("association-delete", id).change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
+	r := a.begin("association-delete", id)
+	return r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
 		l, err := s.linkTo(id)
 		if err != nil {
 			return nil, err
 		}
+		r.about(l)
 		return []store.Op{store.Delete(l.key(), l.revision)}, nil
 	})
 }

@@ -104,6 +104,7 @@ func touch(m *method) ([]store.Op, error) {
 func (a *accessor) CreateAuthConfig(ctx context.Context, c AuthConfig) (AuthConfig, error) {
 	var made *authConfig
 	r := a.begin("auth-config-create", c.Name)
+	r.event.Host, r.event.Reviewer = c.Host, string(c.Reviewer)
 	err := r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
 		t, err := named(access.AuthMethodRule, c.Name)
 		if err != nil {
@@ -250,6 +251,7 @@ func (a *accessor) UpdateAuthConfig(ctx context.Context, name string, change fun
 		if err := change(&c); err != nil {
 			return nil, err
 		}
+		r.event.Host, r.event.Reviewer = c.Host, string(c.Reviewer)
 		m, err := s.owner(&c)
 		if err != nil {
 			return nil, err

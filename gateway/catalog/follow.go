@@ -63,6 +63,9 @@ func (c *Catalog) Run(ctx context.Context) error {
 
 // follow reads everything, and then what changes, until it fails.
 func (c *Catalog) follow(ctx context.Context) error {
+	if err := c.endRestored(ctx); err != nil {
+		return err
+	}
 	next := newView()
 	revision, err := c.options.Store.Snapshot(ctx, prefix, func(i store.Item) error {
 		value, err := c.options.Seal.Open(i.Key, i.Value)

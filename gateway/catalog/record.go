@@ -26,6 +26,7 @@ const (
 	itemPrefix            = prefix + "item/"
 	leasePrefix           = prefix + "lease/"
 	methodPrefix          = prefix + "method/"
+	revokedBeforeKey      = prefix + "revoked-before"
 	revokedIdentityPrefix = prefix + "revoked-identity/"
 	revokedMethodPrefix   = prefix + "revoked-method/"
 	revokedSessionPrefix  = prefix + "revoked-session/"

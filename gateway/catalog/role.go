@@ -15,7 +15,9 @@ import (
 
 // CreateRole implements Accessor.
 func (a *accessor) CreateRole(ctx context.Context, made Role) error {
-	return a.begin("role-create", made.Name).change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
+	r := a.begin("role-create", made.Name)
+	r.event.Rule = recordedRules(made.Rules...)
+	return r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
 		t, err := named(access.RoleRule, made.Name)
 		if err != nil {
 			return nil, err
@@ -37,6 +39,19 @@ func (a *accessor) CreateRole(ctx context.Context, made Role) error {
 		}
 		return []store.Op{store.Create(next.key(), record)}, nil
 	})
+}
+
+// recordedRules are rules as the audit log has them.
+func recordedRules(rules ...access.Rule) string {
+	var texts []string
+	for i := range rules {
+		var may []string
+		for _, c := range rules[i].Capabilities {
+			may = append(may, string(c))
+		}
+		texts = append(texts, strings.Join(may, ",")+" "+string(rules[i].Type)+" "+rules[i].Path)
+	}
+	return strings.Join(texts, "; ")
 }
 
 // encode checks and writes the record of a role.
@@ -113,17 +128,20 @@ func (a *accessor) UpdateRole(ctx context.Context, name string, change func(*Rol
 // SetRule implements Accessor.
 func (a *accessor) SetRule(ctx context.Context, name string, rule access.Rule) error {
 	r := a.begin("rule-set", name)
+	r.event.Rule = recordedRules(rule)
 	return a.updateRole(ctx, r, name, func(_ sight, next *role) error { return next.setRule(rule) })
 }
 
 // DeleteRule implements Accessor.
 func (a *accessor) DeleteRule(ctx context.Context, name string, t access.RuleType, path string) error {
 	r := a.begin("rule-delete", name)
+	r.event.Rule = string(t) + " " + path
 	return a.updateRole(ctx, r, name, func(_ sight, next *role) error {
 		i := next.ruleAt(t, path)
 		if i < 0 {
 			return fmt.Errorf("role %s: a rule of type %s on %s: %w", next.name, shorten(string(t)), shorten(path), ErrNotFound)
 		}
+		r.event.Rule = recordedRules(next.rules()[i])
 		next.Rules = slices.Delete(slices.Clone(next.Rules), i, i+1)
 		return nil
 	})

@@ -111,6 +111,51 @@ func TestLinesOfChanges(t *testing.T) {
 			}
 		}
 	})
+	t.Run("a line says what is given", func(t *testing.T) {
+		t.Parallel()
+		r := newRig(t)
+		ctx := t.Context()
+		r.k8s("m")
+		var id string
+		for _, tt := range []struct {
+			do   func() error
+			want audit.Event
+		}{
+			{func() error {
+				return r.admin.CreateRole(ctx, Role{Name: "r", Rules: []access.Rule{rule(access.ItemRule, "/a", access.Read)}})
+			}, audit.Event{Event: "role-create", Rule: "read item-rule /a"}},
+			{func() error {
+				return r.admin.SetRule(ctx, "r", rule(access.ItemRule, "/apps/*", access.Read, access.List))
+			}, audit.Event{Event: "rule-set", Rule: "read,list item-rule /apps/*"}},
+			{func() error { return r.admin.DeleteRule(ctx, "r", access.ItemRule, "/apps/*") }, audit.Event{Event: "rule-delete", Rule: "read,list item-rule /apps/*"}},
+			{func() (err error) {
+				id, err = r.admin.Associate(ctx, Association{Role: "r", Method: "m", SubClaims: map[string]string{"b": "2", "a": "1"}})
+				return err
+			}, audit.Event{Event: "role-associate", Role: "r", AuthMethod: "m", SubClaims: "a=1; b=2"}},
+			{func() error {
+				return r.admin.UpdateAssociation(ctx, id, anewAssociation(map[string]string{"c": "3"}, true))
+			}, audit.Event{Event: "association-update", Role: "r", AuthMethod: "m", SubClaims: "c=3"}},
+			{func() error { return r.admin.DeleteAssociation(ctx, id) }, audit.Event{Event: "association-delete", Role: "r", AuthMethod: "m", SubClaims: "c=3"}},
+			{func() error {
+				_, err := r.admin.CreateAuthConfig(ctx, AuthConfig{Name: "c", Host: "https://a", Reviewer: ReviewerSelf})
+				return err
+			}, audit.Event{Event: "auth-config-create", Host: "https://a", Reviewer: "self"}},
+			{func() error {
+				return updateConfig(ctx, r.admin, "c", AuthConfig{Host: "https://b", Reviewer: ReviewerSelf})
+			}, audit.Event{Event: "auth-config-update", Host: "https://b", Reviewer: "self"}},
+		} {
+			before := r.log.len()
+			r.must(tt.do())
+			lines := r.log.since(before)
+			got := audit.Event{
+				Event: lines[0].Event, Rule: lines[0].Rule, Role: lines[0].Role, AuthMethod: lines[0].AuthMethod,
+				SubClaims: lines[0].SubClaims, Host: lines[0].Host, Reviewer: lines[0].Reviewer,
+			}
+			if len(lines) != 1 || got != tt.want {
+				t.Errorf("%+v, want %+v", lines, tt.want)
+			}
+		}
+	})
 	t.Run("nothing goes that can't be recorded, however much it is", func(t *testing.T) {
 		t.Parallel()
 		r := newRig(t)

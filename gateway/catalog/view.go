@@ -32,6 +32,9 @@ type View struct {
 	// access id. And until when sessions were renewed, by jti.
 	revokedSessions, revokedIdentities, revokedMethods, leases table[mark]
 
+	// revokedBefore is the latest second of issue that is revoked for everybody.
+	revokedBefore int64
+
 	settings         settingsRecord
 	settingsRevision int64
 	administrator    string // access id
@@ -123,10 +126,10 @@ func (v *View) IssueTime(accessID, subject string, now time.Time) time.Time {
 func (v *View) revokedUntil(accessID, subject string) int64 {
 	of, _ := v.revokedMethods.get(accessID)
 	if v.revokedIdentities.len() == 0 {
-		return of.at
+		return max(of.at, v.revokedBefore)
 	}
 	by, _ := v.revokedIdentities.get(identityID(accessID, subject))
-	return max(of.at, by.at)
+	return max(of.at, by.at, v.revokedBefore)
 }
 
 // identityID stands for a subject of an auth method. It is a hash, because it is
