@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/handover"
 	"github.com/gatepass/gatepass/gateway/maintenance"
 	"github.com/gatepass/gatepass/gateway/seal"
@@ -111,7 +112,9 @@ sealed the backup's secrets must be given to the gateway that is started on it. 
 backup that is not whole is refused before anything is written.
 
 No gateway may use the store meanwhile. All is then as it was when the backup was
-made: sessions that were revoked later are valid again, until they expire.`,
+made: access keys and roles that were taken away later are back. What sessions were
+revoked later is not known, so the gateway that is started on it revokes all that
+were issued before.`,
 		Example: `  gatepass-gateway restore --data-dir /var/lib/gatepass-new --from /backup/gatepass-2026-11-22.backup`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -127,7 +130,10 @@ made: sessions that were revoked later are valid again, until they expire.`,
 			defer func() { err = errors.Join(err, opened.Close()) }()
 			info, err := store.Restore(cmd.Context(), opened, in)
 			if err == nil {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d records were restored, as they were at %s. Sessions that were revoked later are valid again until they expire.\n",
+				err = catalog.MarkRestored(cmd.Context(), opened)
+			}
+			if err == nil {
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d records were restored, as they were at %s. Access keys and roles that were taken away later are back; all sessions end when a gateway starts on it.\n",
 					info.Items, info.Created.Format(time.RFC3339))
 			}
 			return err

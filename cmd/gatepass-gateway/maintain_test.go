@@ -100,8 +100,8 @@ func TestMaintenance(t *testing.T) {
 	if _, err := command(t, "backup", "--data-dir", dir, "--out", backup); err == nil {
 		t.Error("a backup was replaced")
 	}
-	if out := must(t, "restore", "--data-dir", other, "--from", backup); !strings.Contains(out, "revoked later are valid again") {
-		t.Errorf("what was revoked comes back silently: %s", out)
+	if out := must(t, "restore", "--data-dir", other, "--from", backup); !strings.Contains(out, "taken away later are back") {
+		t.Errorf("what was taken away comes back silently: %s", out)
 	}
 	if _, err := command(t, "restore", "--data-dir", other, "--from", backup); err == nil || !strings.Contains(err.Error(), "not empty") {
 		t.Errorf("restoring into a store that is not empty: %v", err)
@@ -126,7 +126,7 @@ func TestMaintenance(t *testing.T) {
 
 	added := must(t, "seal-key", "add", key, "--in", "0s")
 	id := strings.TrimSuffix(added[strings.LastIndex(added, " ")+1:], ".\n")
-	if out := must(t, "reseal", "--data-dir", other, "--seal-key-file", key); out != "4 values were sealed anew.\n4 values are sealed under "+id+".\n" {
+	if out := must(t, "reseal", "--data-dir", other, "--seal-key-file", key); out != "5 values were sealed anew.\n5 values are sealed under "+id+".\n" {
 		t.Errorf("%q, the new key is %s", out, id)
 	}
 	for _, args := range [][]string{{"backup", "--data-dir", dir}, {"backup"}, {"restore", "--data-dir", dir}, {"reseal"}, {"reset-admin", "--etcd-endpoints", "https://e"}} {

@@ -1,0 +1,39 @@
+package catalog
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/gatepass/gatepass/gateway/session"
+)
+
+func TestARestoreEndsSessions(t *testing.T) {
+	t.Parallel()
+	options := Options{Store: openStore(t, t.TempDir()), Seal: newSealer(t), Audit: &ledger{}}
+	c, stop := start(t, options)
+	now := time.Now()
+	old := &session.Claims{ID: "old", AccessID: "p-1", Subject: "s", IssuedAt: now.Unix(), Expiry: now.Add(time.Hour).Unix()}
+	if _, err := c.Live(old, now); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	if err := MarkRestored(t.Context(), options.Store); err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range []string{"the first start", "the second start"} {
+		c, stop = start(t, options)
+		if _, err := c.Live(old, now); !errors.Is(err, session.ErrRevoked) {
+			t.Errorf("after %s: %v", what, err)
+		}
+		fresh := *old
+		fresh.IssuedAt = c.View().IssueTime("p-1", "s", time.Now()).Unix()
+		if _, err := c.Live(&fresh, time.Now()); err != nil {
+			t.Errorf("a session that is issued after %s: %v", what, err)
+		}
+		if c.View().revokedBefore > now.Add(time.Minute).Unix() {
+			t.Error("sessions of the future are revoked")
+		}
+		stop()
+	}
+}
