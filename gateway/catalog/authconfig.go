@@ -76,8 +76,9 @@ func (s sight) owner(c *AuthConfig) (*method, error) {
 		return nil, err
 	}
 	switch {
-	case !s.grants.Allow(access.Update, t.of, t.path):
-		// It does not say whether there is such an access id, and whose it is.
+	case !s.grants.Allow(access.Update, t.of, t.path), m == nil && !s.mayAdministrate():
+		// It does not say whether there is such an access id, and whose it is. An id
+		// that is not there has no name that anybody could be allowed to list.
 		return nil, fmt.Errorf("%w: %s on the auth method of access id %s is not allowed", ErrDenied, access.Update, shorten(c.AccessID))
 	case m == nil:
 		return nil, fmt.Errorf("access id %s: %w", shorten(c.AccessID), ErrNotFound)
@@ -342,7 +343,7 @@ func (s sight) renameConfig(old *authConfig, newName string) (string, error) {
 		return old.name, err
 	}
 	if m := s.namesConfig(old.name); m != nil {
-		return "", fmt.Errorf("auth config %s: its name is %w by auth method %s", old.name, ErrInUse, m.name)
+		return "", fmt.Errorf("auth config %s: its name is %w by %s", old.name, ErrInUse, s.known(m))
 	}
 	if s.config(t.path.Name()) != nil || s.configs.has(t.path.Name()) {
 		return "", fmt.Errorf("auth config %s: %w", t.path.Name(), ErrExists)
@@ -358,6 +359,14 @@ func (s sight) namesConfig(name string) *method {
 		}
 	}
 	return nil
+}
+
+// known names an auth method to who may list it.
+func (s sight) known(m *method) string {
+	if s.mayListName(access.AuthMethodRule, m.name) {
+		return "auth method " + m.name
+	}
+	return "another auth method"
 }
 
 // configTo returns an auth config that the caller may change.
@@ -413,7 +422,7 @@ func (a *accessor) DeleteAuthConfig(ctx context.Context, name string) error {
 			return nil, err
 		}
 		if m := s.namesConfig(old.name); m != nil {
-			return nil, fmt.Errorf("auth config %s: it is %w by auth method %s", old.name, ErrInUse, m.name)
+			return nil, fmt.Errorf("auth config %s: it is %w by %s", old.name, ErrInUse, s.known(m))
 		}
 		ops := []store.Op{store.Delete(old.key(), old.revision)}
 		if old.Secret != 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -325,5 +326,49 @@ func TestAdministratorsMethod(t *testing.T) {
 	}
 	if _, _, err := methods.Method(t.Context(), "admin"); err != nil {
 		t.Errorf("reading it: %v", err)
+	}
+}
+
+// What somebody may know of one object does not tell of others.
+func TestOthersObjects(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := t.Context()
+	mine, hidden := r.k8s("mine"), r.k8s("secret/prod")
+	_, err := r.admin.CreateAuthConfig(ctx, AuthConfig{Name: "conf", AccessID: mine, Host: "https://a", Reviewer: ReviewerSelf})
+	r.must(err)
+	_, err = r.admin.CreateMethod(ctx, Method{Name: "secret/user", Type: TypeK8s, AuthConfigs: []string{"conf"}})
+	r.must(err)
+	r.must(r.admin.CreateRole(ctx, Role{Name: "web"}))
+	for _, method := range []string{"mine", "secret/prod"} {
+		_, err = r.admin.Associate(ctx, Association{Role: "web", Method: method})
+		r.must(err)
+	}
+	all := []access.Capability{access.Read, access.Create, access.Update, access.Delete}
+	some := r.with("some", rule(access.AuthMethodRule, "/mine", all...), rule(access.AuthMethodRule, "/new", all...), rule(access.RoleRule, "/web", access.Read))
+
+	role, err := some.Role(ctx, "web")
+	if err != nil || len(role.Associations) != 1 || role.Associations[0].Method != "mine" {
+		t.Errorf("a role tells of %+v, %v", role.Associations, err)
+	}
+	for name, err := range map[string]error{
+		"deleting": some.DeleteAuthConfig(ctx, "conf"),
+		"renaming": updateConfig(ctx, some, "conf", AuthConfig{Name: "new", AccessID: mine, Host: "https://a", Reviewer: ReviewerSelf}),
+	} {
+		if !errors.Is(err, ErrInUse) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s an auth config that is in use: %v", name, err)
+		}
+	}
+	var answers []string
+	for _, id := range []string{hidden, "p-aaaaaaaaaaaakm"} {
+		_, err := some.CreateAuthConfig(ctx, AuthConfig{Name: "new", AccessID: id, Reviewer: ReviewerSelf})
+		if !errors.Is(err, ErrDenied) {
+			t.Errorf("an auth config of access id %s: %v", id, err)
+			continue
+		}
+		answers = append(answers, strings.ReplaceAll(err.Error(), id, "ID"))
+	}
+	if len(answers) == 2 && answers[0] != answers[1] {
+		t.Errorf("an access id that exists, and one that doesn't: %q", answers)
 	}
 }

@@ -167,15 +167,18 @@ func (a *accessor) Role(_ context.Context, name string) (told Role, err error) {
 	return told, nil
 }
 
+// tellRole tells of the associations those whose auth method the caller may know.
 func (s sight) tellRole(r *role) Role {
 	return Role{
-		Name:         r.name,
-		Description:  r.Description,
-		Rules:        r.rules(),
-		Associations: tellAll(s.linksOf(func(l link) bool { return l.role.name == r.name })),
-		FromFile:     r.declared,
-		Created:      r.Created,
-		Modified:     r.Modified,
+		Name:        r.name,
+		Description: r.Description,
+		Rules:       r.rules(),
+		Associations: tellAll(s.linksOf(func(l link) bool {
+			return l.role.name == r.name && s.mayListName(access.AuthMethodRule, l.method.name)
+		})),
+		FromFile: r.declared,
+		Created:  r.Created,
+		Modified: r.Modified,
 	}
 }
 
