@@ -91,6 +91,12 @@ func (s sight) mayListName(of access.RuleType, name string) bool {
 	return err == nil && s.grants.MayKnow(of, path)
 }
 
+// mayRead says whether the caller may read what it may list.
+func (s sight) mayRead(of access.RuleType, name string) bool {
+	path, err := access.ParsePath(name)
+	return err == nil && s.grants.Allow(access.Read, of, path)
+}
+
 func denied(do access.Capability, t thing) error {
 	return fmt.Errorf("%w: %s on %s is not allowed", ErrDenied, do, t)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"testing"
@@ -370,5 +371,51 @@ func TestOthersObjects(t *testing.T) {
 	}
 	if len(answers) == 2 && answers[0] != answers[1] {
 		t.Errorf("an access id that exists, and one that doesn't: %q", answers)
+	}
+}
+
+func TestListsWithoutRead(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx := t.Context()
+	made, err := r.admin.CreateMethod(ctx, Method{Name: "m", Type: TypeK8s, Description: "plan", Namespaces: []string{"n"}, BoundIPs: []string{"10.1.2.3"}})
+	r.must(err)
+	config, err := r.admin.CreateAuthConfig(ctx, AuthConfig{Name: "c", AccessID: made.AccessID, Host: "https://internal", Reviewer: ReviewerSelf})
+	r.must(err)
+	r.must(r.admin.CreateRole(ctx, Role{Name: "r", Description: "plan", Rules: []access.Rule{rule(access.ItemRule, "/prod/*", access.Read)}}))
+	for _, tt := range []struct {
+		name string
+		may  access.Capability
+		all  bool
+	}{
+		{"who may list gets names and ids", access.List, false},
+		{"who may change, too", access.Update, false},
+		{"who may read gets everything", access.Read, true},
+	} {
+		as := r.with(string(tt.may), rule(access.AuthMethodRule, "/m", tt.may), rule(access.RoleRule, "/r", tt.may))
+		methods, _, err := as.ListMethods(ctx, Page{})
+		r.must(err)
+		configs, err := as.ListAuthConfigs(ctx)
+		r.must(err)
+		roles, _, err := as.ListRoles(ctx, Page{})
+		r.must(err)
+		if len(methods) != 1 || len(configs) != 1 || len(roles) != 1 {
+			t.Fatalf("%s: %+v %+v %+v", tt.name, methods, configs, roles)
+		}
+		if tt.all {
+			if methods[0].Description == "" || len(methods[0].Namespaces) == 0 || configs[0].Host == "" || len(roles[0].Rules) == 0 {
+				t.Errorf("%s: %+v %+v %+v", tt.name, methods, configs, roles)
+			}
+			continue
+		}
+		if want := (Method{Name: "m", AccessID: made.AccessID, Type: TypeK8s, Listed: true}); !reflect.DeepEqual(methods[0], want) {
+			t.Errorf("%s: %+v", tt.name, methods[0])
+		}
+		if want := (AuthConfig{ID: config.ID, Name: "c", AccessID: made.AccessID}); !reflect.DeepEqual(configs[0], want) {
+			t.Errorf("%s: %+v", tt.name, configs[0])
+		}
+		if want := (Role{Name: "r"}); !reflect.DeepEqual(roles[0], want) {
+			t.Errorf("%s: %+v", tt.name, roles[0])
+		}
 	}
 }

@@ -295,7 +295,7 @@ func (a *accessor) ListMethods(_ context.Context, p Page) (methods []Method, nex
 			return !s.mayListName(access.AuthMethodRule, m.name)
 		}), p, func(m *method) string { return m.name })
 		for _, m := range found {
-			methods = append(methods, m.tell())
+			methods = append(methods, s.listMethod(m))
 		}
 		r.event.Count = len(methods)
 		return nil
@@ -304,6 +304,19 @@ func (a *accessor) ListMethods(_ context.Context, p Page) (methods []Method, nex
 		return nil, "", err
 	}
 	return methods, next, nil
+}
+
+// listMethod is what a list tells of a method.
+func (s sight) listMethod(m *method) Method {
+	if s.mayRead(access.AuthMethodRule, m.name) {
+		return m.tell()
+	}
+	return Method{
+		Name: m.name, AccessID: m.AccessID, Type: m.Type, FromFile: m.declared, Listed: true,
+		AuthConfigs: slices.DeleteFunc(slices.Clone(m.AuthConfigs), func(name string) bool {
+			return !s.mayListName(access.AuthMethodRule, name)
+		}),
+	}
 }
 
 // DeleteMethod implements Accessor. The method's associations go with it; while it

@@ -42,7 +42,10 @@ type Method struct {
 	GeneratedKey bool
 	// FromFile is whether the method is declared in the configuration file and
 	// can't be changed here.
-	FromFile          bool
+	FromFile bool
+	// Listed is whether only name, access id, type and the auth configs that the
+	// caller may list are told: it may list the method, but not read it.
+	Listed            bool
 	Created, Modified time.Time
 }
 

@@ -182,7 +182,8 @@ func (s sight) tellRole(r *role) Role {
 	}
 }
 
-// ListRoles implements Accessor. It tells no associations.
+// ListRoles implements Accessor. It tells no associations, and of roles that the
+// caller may list, but not read, the names.
 func (a *accessor) ListRoles(_ context.Context, p Page) (roles []Role, next string, err error) {
 	r := a.begin("role-list", "")
 	err = r.read(func(s sight) error {
@@ -191,6 +192,10 @@ func (a *accessor) ListRoles(_ context.Context, p Page) (roles []Role, next stri
 			return !s.mayListName(access.RoleRule, r.name)
 		}), p, func(r *role) string { return r.name })
 		for _, r := range found {
+			if !s.mayRead(access.RoleRule, r.name) {
+				roles = append(roles, Role{Name: r.name, FromFile: r.declared})
+				continue
+			}
 			roles = append(roles, Role{
 				Name: r.name, Description: r.Description, Rules: r.rules(),
 				FromFile: r.declared, Created: r.Created, Modified: r.Modified,

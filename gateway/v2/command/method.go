@@ -100,7 +100,7 @@ func everyPod(m *catalog.Method) bool {
 			return false
 		}
 	}
-	return m.Type == catalog.TypeK8s
+	return m.Type == catalog.TypeK8s && !m.Listed
 }
 
 // setMethod puts in what a request sets.
