@@ -156,6 +156,8 @@ func (g *Gateway) refusalOf(c *call, err error) *refusal {
 		return &refusal{status: http.StatusConflict, public: err.Error()}
 	case errors.Is(err, catalog.ErrUnavailable):
 		return &refusal{http.StatusServiceUnavailable, catalog.ErrUnavailable.Error(), again}
+	case errors.Is(err, catalog.ErrUnopened):
+		return &refusal{http.StatusServiceUnavailable, catalog.ErrUnopened.Error(), again}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return &refusal{http.StatusServiceUnavailable, "the request could not be carried out in time; it may have been", again}
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/gateway/audit"
+	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/store"
 )
 
@@ -24,6 +25,7 @@ const (
 	reasonReadOnly    = "read-only"
 	reasonInUse       = "in-use"
 	reasonUnavailable = "store-unavailable"
+	reasonUnopened    = "record-unopened"
 	reasonInternal    = "internal-error"
 )
 
@@ -146,6 +148,10 @@ func (r *request) end(err error) error {
 
 // outage hides what the store says from callers, and tells it to administrators.
 func (r *request) outage(err error) error {
+	if errors.Is(err, seal.ErrMissingKey) || errors.Is(err, seal.ErrBroken) {
+		r.options.Logger.Error("a record does not open", "operation", r.event.Event, "error", err)
+		return ErrUnopened
+	}
 	timeout := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 	if !timeout && !errors.Is(err, store.ErrUnavailable) && !errors.Is(err, store.ErrConflict) {
 		return err
@@ -168,6 +174,7 @@ func outcome(err error) (audit.Result, string) {
 		{ErrReadOnly, audit.Denied, reasonReadOnly},
 		{ErrInUse, audit.Denied, reasonInUse},
 		{ErrUnavailable, audit.Failed, reasonUnavailable},
+		{ErrUnopened, audit.Failed, reasonUnopened},
 	} {
 		if errors.Is(err, known.err) {
 			return known.result, known.reason

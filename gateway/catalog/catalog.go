@@ -37,6 +37,9 @@ var (
 	// ErrUnavailable means that the store can't be reached. A change that fails with
 	// it may have been made nevertheless. (503)
 	ErrUnavailable = errors.New("the store is not available; try again")
+	// ErrUnopened means that a record does not open with the keys that the gateway has.
+	// (503)
+	ErrUnopened = errors.New("the gateway can't open what is stored; a key is missing from its key file, or the record was tampered with")
 	// ErrUnrecorded means that the audit log can't be written. (503)
 	ErrUnrecorded = errors.New("the gateway can't record requests at the moment")
 )

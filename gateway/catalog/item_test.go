@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/store"
 )
 
@@ -188,7 +187,7 @@ func TestCachedValuesOutliveTheirKey(t *testing.T) {
 	}
 	r.values.drop(key)
 	r.options.Seal = newSealer(t)
-	if _, _, err := r.admin.Value(ctx, "a", 0); !errors.Is(err, seal.ErrMissingKey) {
+	if _, _, err := r.admin.Value(ctx, "a", 0); !errors.Is(err, ErrUnopened) {
 		t.Errorf("without its key: %v", err)
 	}
 }

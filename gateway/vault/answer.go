@@ -116,7 +116,7 @@ func refusalOf(err error) *refusal {
 		return refuse(http.StatusBadRequest, err.Error())
 	case errors.Is(err, catalog.ErrExists), errors.Is(err, catalog.ErrReadOnly), errors.Is(err, catalog.ErrInUse):
 		return refuse(http.StatusConflict, err.Error())
-	case errors.Is(err, catalog.ErrUnavailable), errors.Is(err, catalog.ErrUnrecorded):
+	case errors.Is(err, catalog.ErrUnavailable), errors.Is(err, catalog.ErrUnopened), errors.Is(err, catalog.ErrUnrecorded):
 		return &refusal{http.StatusServiceUnavailable, []string{err.Error()}, retryAfter}
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return &refusal{http.StatusServiceUnavailable, []string{"the request was not done in time"}, retryAfter}

@@ -202,7 +202,8 @@ func TestHarmedDatabase(t *testing.T) {
 	t.Parallel()
 	f := folder.New(t, commands, t.TempDir())
 	g := f.MustStart(t)
-	session := g.Want(t, "/auth", g.Administrator(t)...).Token
+	login := g.Administrator(t)
+	session := g.Want(t, "/auth", login...).Token
 	for _, name := range []string{"/a", "/b", "/c"} {
 		g.Want(t, "/create-secret", "token", session, "name", name, "value", strings.Repeat("x", 60_000))
 	}
@@ -231,6 +232,10 @@ func TestHarmedDatabase(t *testing.T) {
 	}
 	maintain(t, "restore", "--data-dir="+f.Dir, "--from="+backup)
 	g = f.MustStart(t)
+	if a := g.MustAsk(t, "/get-secret-value", "token", session, "names", []string{"/b"}); a.Status != http.StatusUnauthorized {
+		t.Errorf("a session of before the restore: %d %s", a.Status, a.Error)
+	}
+	session = g.Want(t, "/auth", login...).Token
 	if a := g.MustAsk(t, "/get-secret-value", "token", session, "names", []string{"/b"}); len(a.Values["/b"]) != 60_000 {
 		t.Errorf("after the restore: %d %s", a.Status, a.Error)
 	}
