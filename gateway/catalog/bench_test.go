@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/gateway/access"
 	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/store"
 	"github.com/gatepass/gatepass/gateway/store/bolt"
@@ -137,4 +138,48 @@ func BenchmarkHundredThousandItems(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkPolicyStart measures a start with ten thousand objects that decide access:
+// as many auth methods, roles, associations and revoked sessions each.
+func BenchmarkPolicyStart(b *testing.B) {
+	const each = 2500
+	dir, sealer := b.TempDir(), newSealer(b)
+	database, err := bolt.Open(bolt.Options{Dir: dir})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = database.Close() }()
+	now := time.Now().UTC()
+	sealed := records{database, sealer}
+	for n := range each {
+		m := methodRecord{AccessID: fmt.Sprintf("p-%011dkm", n), Type: TypeK8s, Namespaces: []string{"team"}, Created: now, Modified: now}
+		r := roleRecord{ID: fmt.Sprint("role-", n), Created: now, Modified: now, Rules: []ruleRecord{{access.ItemRule, fmt.Sprintf("/team-%d/*", n), []access.Capability{access.Read}}}}
+		var ops []store.Op
+		for key, record := range map[string]any{
+			fmt.Sprint(methodPrefix, "team/", n):     m,
+			fmt.Sprint(rolePrefix, "team/", n):       r,
+			fmt.Sprint(associationPrefix, "ass-", n): associationRecord{Role: r.ID, AccessID: m.AccessID, Created: now},
+			fmt.Sprint(revokedSessionPrefix, n):      revocationRecord{AccessID: m.AccessID, Expires: now.Add(time.Hour).Unix()},
+		} {
+			value, err := encode(record)
+			if err != nil {
+				b.Fatal(err)
+			}
+			ops = append(ops, store.Create(key, value))
+		}
+		if _, err := sealed.Commit(b.Context(), ops...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for b.Loop() {
+		c, stop := start(b, Options{Store: database, Seal: sealer, Audit: &discard{}})
+		if got := c.View().roles.len(); got != each {
+			b.Fatalf("%d roles", got)
+		}
+		b.StopTimer()
+		stop()
+		b.StartTimer()
+	}
+	b.ReportMetric(resident(b)/(1<<20), "MiB-process")
 }
