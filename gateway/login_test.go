@@ -32,7 +32,7 @@ func TestLoginRefuses(t *testing.T) {
 		{"an object that breaks off", `{"access-id":"`, 400, "not a JSON object", "bad-request"},
 		{"a number for text", `{"access-id":1}`, 400, "field /access-id of the request body can't be a JSON number", "bad-request"},
 		{"an object for the token", `{"k8s-service-account-token":{}}`, 400, "can't be a JSON {", "bad-request"},
-		{"a field given twice", `{"access-type":"k8s","access-type":"k8s"}`, 400, "not a JSON object", "bad-request"},
+		{"a field given twice", `{"access-type":"k8s","access-type":"k8s"}`, 400, "more than once", "bad-request"},
 		{"text that is not UTF-8", "{\"access-id\":\"\xff\"}", 400, "not a JSON object", "bad-request"},
 		{"deep nesting", strings.Repeat(`{"a":`, 12000), 400, "not a JSON object", "bad-request"},
 		{"null", "null", 400, "access-id and access-key must be given", "access-key-missing"},

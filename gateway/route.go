@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gatepass/gatepass/gateway/session"
 	"github.com/gatepass/gatepass/gateway/tokenreview"
@@ -221,9 +222,14 @@ func (c *call) decode(limit int64, v any) *refusal {
 	}
 	err = json.Unmarshal(body.Bytes(), v)
 	var semantic *json.SemanticError
+	var syntactic *jsontext.SyntacticError
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &syntactic) && errors.Is(err, jsontext.ErrDuplicateName):
+		return refuse(http.StatusBadRequest, "the request body has the field %s more than once", shorten(string(syntactic.JSONPointer)))
+	case errors.As(err, &semantic) && semantic.Err != nil && semantic.JSONPointer != "":
+		return refuse(http.StatusBadRequest, "field %s of the request body: %s", shorten(string(semantic.JSONPointer)), shorten(semantic.Err.Error()))
 	case errors.As(err, &semantic) && semantic.GoType != nil && semantic.JSONPointer != "":
 		return refuse(http.StatusBadRequest, "field %s of the request body can't be a JSON %s",
 			shorten(string(semantic.JSONPointer)), semantic.JSONKind)

@@ -91,7 +91,7 @@ func (c transport) bodies() {
 		{"a list", "[]", 400, "not a JSON object"},
 		{"two objects", "{}{}", 400, "not a JSON object"},
 		{"half an object", `{"token":"`, 400, "not a JSON object"},
-		{"a field twice", `{"token":"a","token":"b"}`, 400, "not a JSON object"},
+		{"a field twice", `{"token":"a","token":"b"}`, 400, "more than once"},
 		{"text that is not UTF-8", "{\"token\":\"\xff\"}", 400, "not a JSON object"},
 		{"too many brackets", strings.Repeat("[", 11000), 400, "not a JSON object"},
 		{"too much", strings.Repeat(" ", int(c.maxBody)+1), 413, "more than"},
