@@ -68,12 +68,8 @@ func (v *View) applySingle(key string, value []byte, revision int64) (effect, er
 		record, err := decodeOrZero[revocationRecord](value)
 		v.revokedBefore = record.Before
 		return 0, err
-	case issuerKey:
-		record, err := decodeOrZero[issuerRecord](value)
-		v.issuer = record.Issuer
-		return onLogins, err
 	}
-	return 0, nil // an access id's, or a later version's
+	return 0, nil // an access id's, the issuer, or a later version's
 }
 
 func decodeOrZero[T any](value []byte) (T, error) {

@@ -16,6 +16,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/access"
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/seal"
+	"github.com/gatepass/gatepass/gateway/session"
 	"github.com/gatepass/gatepass/gateway/store"
 	"github.com/gatepass/gatepass/gateway/store/bolt"
 )
@@ -234,4 +235,13 @@ func anewAssociation(subClaims map[string]string, caseSensitive bool) func(*Asso
 // updateConfig changes an auth config, and forgets what it is then.
 func updateConfig(ctx context.Context, as Accessor, name string, c AuthConfig) error {
 	return updated(as.UpdateAuthConfig(ctx, name, anewConfig(c)))
+}
+
+// Live says until when a session lasts whose signature and expiry are in order.
+func (c *Catalog) Live(s *session.Claims, now time.Time) (until time.Time, err error) {
+	v := c.View()
+	if err := v.Check(s, now); err != nil {
+		return time.Time{}, err
+	}
+	return v.LeaseEnd(s), nil
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/gatepass/gatepass/gateway/access"
 	"github.com/gatepass/gatepass/gateway/authmethod"
 	"github.com/gatepass/gatepass/gateway/config"
-	"github.com/gatepass/gatepass/gateway/session"
 	"github.com/gatepass/gatepass/gateway/store"
 )
 
@@ -25,17 +24,6 @@ const (
 	// life of a session, and some time for clocks and for the IssueTime of the last.
 	recordLife = config.MaxSessionTTL + time.Hour
 )
-
-// Live says until when a session lasts whose signature and expiry are in order. The
-// error, one of package session's, says why it does not: it was revoked, or not
-// renewed. It reads nothing but memory.
-func (c *Catalog) Live(s *session.Claims, now time.Time) (until time.Time, err error) {
-	v := c.View()
-	if err := v.Check(s, now); err != nil {
-		return time.Time{}, err
-	}
-	return v.LeaseEnd(s), nil
-}
 
 // Login finds the auth method that an access id and its key belong to. The error is
 // ErrDenied if they don't belong together; it takes the same time whichever is

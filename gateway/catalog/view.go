@@ -38,7 +38,6 @@ type View struct {
 	settings         settingsRecord
 	settingsRevision int64
 	administrator    string // access id
-	issuer           string
 
 	file   *declared
 	policy func() *access.Policy
