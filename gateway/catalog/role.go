@@ -44,12 +44,12 @@ func (a *accessor) CreateRole(ctx context.Context, made Role) error {
 // recordedRules are rules as the audit log has them.
 func recordedRules(rules ...access.Rule) string {
 	var texts []string
-	for i := range rules {
+	for _, rule := range rules {
 		var may []string
-		for _, c := range rules[i].Capabilities {
+		for _, c := range rule.Capabilities {
 			may = append(may, string(c))
 		}
-		texts = append(texts, strings.Join(may, ",")+" "+string(rules[i].Type)+" "+rules[i].Path)
+		texts = append(texts, strings.Join(may, ",")+" "+string(rule.Type)+" "+rule.Path)
 	}
 	return strings.Join(texts, "; ")
 }

@@ -189,28 +189,7 @@ func (h *Handler) writeRole(c *call) (*answer, error) {
 			return nil, err
 		}
 	}
-	switch {
-	case errors.Is(err, errNotRole):
-		return nil, refuse(http.StatusBadRequest, "there is an auth method "+quote(c.name)+" that does not belong to auth/"+c.mount+"; choose another name")
-	case errors.Is(err, catalog.ErrNotFound):
-		m = catalog.Method{Name: c.name, Type: catalog.TypeK8s, AuthConfigs: []string{c.mount}}
-		if err := req.complete(); err != nil {
-			return nil, err
-		}
-		req.apply(&m)
-		if _, err = c.as.CreateMethod(c.Context(), m); errors.Is(err, catalog.ErrNotFound) {
-			return nil, refuse(http.StatusBadRequest, "there is no auth/"+c.mount+" yet; write auth/"+c.mount+"/config first")
-		}
-	case err == nil:
-		err = c.as.UpdateMethod(c.Context(), c.name, func(now *catalog.Method) error {
-			if now.AccessID != m.AccessID {
-				return fmt.Errorf("auth method %s: %w as it was", c.name, catalog.ErrNotFound)
-			}
-			req.apply(now)
-			return nil
-		})
-	}
-	if err != nil {
+	if err := c.put(&req, m, err); err != nil {
 		return nil, err
 	}
 	if req.Policies != nil {
@@ -219,6 +198,34 @@ func (h *Handler) writeRole(c *call) (*answer, error) {
 		}
 	}
 	return done(), nil
+}
+
+// put makes the role, or changes it. m and found are what role returned.
+func (c *call) put(req *roleRequest, m catalog.Method, found error) error {
+	switch {
+	case errors.Is(found, errNotRole):
+		return refuse(http.StatusBadRequest, "there is an auth method "+quote(c.name)+" that does not belong to auth/"+c.mount+"; choose another name")
+	case errors.Is(found, catalog.ErrNotFound):
+		m = catalog.Method{Name: c.name, Type: catalog.TypeK8s, AuthConfigs: []string{c.mount}}
+		if err := req.complete(); err != nil {
+			return err
+		}
+		req.apply(&m)
+		_, err := c.as.CreateMethod(c.Context(), m)
+		if errors.Is(err, catalog.ErrNotFound) {
+			return refuse(http.StatusBadRequest, "there is no auth/"+c.mount+" yet; write auth/"+c.mount+"/config first")
+		}
+		return err
+	case found != nil:
+		return found
+	}
+	return c.as.UpdateMethod(c.Context(), c.name, func(now *catalog.Method) error {
+		if now.AccessID != m.AccessID {
+			return fmt.Errorf("auth method %s: %w as it was", c.name, catalog.ErrNotFound)
+		}
+		req.apply(now)
+		return nil
+	})
 }
 
 // check refuses what can't be had.
