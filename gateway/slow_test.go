@@ -64,7 +64,6 @@ func TestDrainUnderLoad(t *testing.T) {
 		if begun.Add(1) == 50 {
 			close(busy)
 		}
-		time.Sleep(5 * time.Millisecond) // the work of a request
 		w.WriteHeader(http.StatusNoContent)
 	}), 200*time.Millisecond, func() error { return nil })
 	var clients sync.WaitGroup

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,18 +98,36 @@ func TestOperationsAreMeasured(t *testing.T) {
 // wavering is a store that answers, does not, or hangs.
 type wavering struct {
 	store.Store
+	mu    sync.Mutex
 	err   error
 	hangs bool
 	asked int
 }
 
 func (w *wavering) Get(ctx context.Context, _ string) (store.Item, error) {
+	w.mu.Lock()
 	w.asked++
-	if w.hangs {
+	err, hangs := w.err, w.hangs
+	w.mu.Unlock()
+	if hangs {
 		<-ctx.Done()
 		return store.Item{}, ctx.Err()
 	}
-	return store.Item{}, w.err
+	return store.Item{}, err
+}
+
+// turn has it answer in another way, and tells how often it was asked until then.
+func (w *wavering) turn(err error, hangs bool) (asked int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.err, w.hangs = err, hangs
+	return w.asked
+}
+
+func (w *wavering) questions() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked
 }
 
 func TestProbe(t *testing.T) {
@@ -136,12 +155,11 @@ func TestProbe(t *testing.T) {
 			{"one that goes on", store.ErrNotFound, false, 1},
 			{"one that fails in another way tells nothing new", errors.New("odd"), false, 1},
 		} {
-			w.err, w.hangs = tt.err, tt.hangs
-			asked := w.asked
+			asked := w.turn(tt.err, tt.hangs)
 			time.Sleep(20 * time.Second)
 			synctest.Wait()
-			if up := metrics(t, registry)["gatepass_gateway_store_up"]; up != tt.up || w.asked == asked {
-				t.Errorf("%s: up is %v after %d probes", tt.name, up, w.asked-asked)
+			if up := metrics(t, registry)["gatepass_gateway_store_up"]; up != tt.up || w.questions() == asked {
+				t.Errorf("%s: up is %v after %d probes", tt.name, up, w.questions()-asked)
 			}
 		}
 		cancel()
