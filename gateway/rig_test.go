@@ -80,8 +80,7 @@ func newRig(t testing.TB) *rig {
 	r.must(err)
 	sealer, err := seal.New(seal.Options{File: keyFile, Logger: quiet})
 	r.must(err)
-	kept, err := keys.NewDir(dir)
-	r.must(err)
+	kept := keys.NewStored(seal.Guard(database), sealer)
 
 	var present *state.Store
 	objects, err := catalog.New(catalog.Options{

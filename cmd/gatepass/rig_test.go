@@ -57,8 +57,7 @@ func newRig(t testing.TB) *rig {
 	must(err)
 	sealer, err := seal.New(seal.Options{File: keyFile, Logger: quiet})
 	must(err)
-	kept, err := keys.NewDir(dir)
-	must(err)
+	kept := keys.NewStored(seal.Guard(database), sealer)
 
 	var present *state.Store
 	objects, err := catalog.New(catalog.Options{

@@ -1,5 +1,5 @@
-// Package keys keeps the private keys that sessions are signed with: in a
-// folder, for one gateway, or in a Kubernetes Secret, for several.
+// Package keys keeps the private keys that sessions are signed with: in the
+// gateway's store, sealed, or in a Kubernetes Secret.
 package keys
 
 import (

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -29,6 +30,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/keys"
 	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/session"
+	record "github.com/gatepass/gatepass/gateway/store"
 	"github.com/gatepass/gatepass/gateway/store/bolt"
 )
 
@@ -134,6 +136,29 @@ func running(t *testing.T, changed func(context.Context), usable ...func(*catalo
 	}
 }
 
+// keptKeys keeps signing keys in a store of their own.
+func keptKeys(t *testing.T) (keys.Store, record.Store) {
+	t.Helper()
+	database, err := bolt.Open(bolt.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := database.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	name := filepath.Join(t.TempDir(), "seal.key")
+	if _, err := seal.CreateFile(name); err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := seal.New(seal.Options{File: name, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return keys.NewStored(seal.Guard(database), sealer), database
+}
+
 func parse(t *testing.T, text string) *config.Config {
 	t.Helper()
 	cfg, err := config.Parse([]byte("apiVersion: config.gatepass.dev/v1alpha1\nkind: GatewayConfig\nissuer: https://g\n" + text))
@@ -147,13 +172,10 @@ const oneMethod = "authMethods:\n- {name: m, accessID: p-abcdefghij12km, session
 
 func TestApply(t *testing.T) {
 	t.Parallel()
-	dir, err := keys.NewDir(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kept, _ := keptKeys(t)
 	objects, stop := running(t, nil)
 	t.Cleanup(stop)
-	store := New(Options{Cluster: func() (*rest.Config, error) { return &rest.Config{Host: "https://own"}, nil }, Catalog: objects, Keys: dir, Logger: slog.New(slog.DiscardHandler)})
+	store := New(Options{Cluster: func() (*rest.Config, error) { return &rest.Config{Host: "https://own"}, nil }, Catalog: objects, Keys: kept, Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(store.Close)
 	if store.State() != nil || store.Ready() == nil {
 		t.Fatal("ready without a configuration")
@@ -211,11 +233,7 @@ func TestApplyWithoutKeys(t *testing.T) {
 func TestFollow(t *testing.T) {
 	t.Parallel()
 	const id = "p-abcdefghij12km"
-	kept, file := t.TempDir(), filepath.Join(t.TempDir(), "key.pem")
-	dir, err := keys.NewDir(kept)
-	if err != nil {
-		t.Fatal(err)
-	}
+	file := filepath.Join(t.TempDir(), "key.pem")
 	newKey := func() {
 		t.Helper()
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -235,7 +253,8 @@ func TestFollow(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		objects, stop := running(t, nil)
 		defer stop()
-		store := New(Options{Cluster: noCluster, Catalog: objects, Keys: dir, Logger: slog.New(slog.DiscardHandler)})
+		kept, records := keptKeys(t)
+		store := New(Options{Cluster: noCluster, Catalog: objects, Keys: kept, Logger: slog.New(slog.DiscardHandler)})
 		text := oneMethod + "- {name: f, accessID: p-fffffffff12km, sessionTTL: 150s, signingKeyFile: " + file + ", kubernetes: {}}\n"
 		if err := store.Apply(ctx, parse(t, text)); err != nil {
 			t.Fatal(err)
@@ -262,16 +281,15 @@ func TestFollow(t *testing.T) {
 		}
 		step(time.Second)
 
-		name := filepath.Join(kept, "signing-keys", id+".pem")
-		had, err := os.ReadFile(name)
-		if err == nil {
-			err = os.Remove(name)
-		}
+		had, err := kept.Keys(ctx, []string{id}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
+		if _, err := records.Commit(ctx, record.Delete("sealed/declared-signing-key/"+id, record.Any)); err != nil {
+			t.Fatal(err)
+		}
 		step(time.Minute)
-		if has, err := os.ReadFile(name); err != nil || !bytes.Equal(has, had) {
+		if has, err := kept.Keys(ctx, []string{id}, nil); err != nil || !reflect.DeepEqual(has[id].Public(), had[id].Public()) {
 			t.Errorf("a key that was lost does not come back: %v", err)
 		}
 

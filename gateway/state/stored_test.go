@@ -13,7 +13,6 @@ import (
 
 	"github.com/gatepass/gatepass/gateway"
 	"github.com/gatepass/gatepass/gateway/catalog"
-	"github.com/gatepass/gatepass/gateway/keys"
 	"github.com/gatepass/gatepass/gateway/review"
 	"github.com/gatepass/gatepass/gateway/session"
 )
@@ -21,10 +20,7 @@ import (
 // stored is a store of logins that follows a catalog, with an administrator.
 func stored(t *testing.T) (*Store, *catalog.Catalog, catalog.Accessor, *catalog.Credentials) {
 	t.Helper()
-	dir, err := keys.NewDir(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kept, _ := keptKeys(t)
 	var present atomic.Pointer[Store]
 	objects, stop := running(t, func(ctx context.Context) {
 		if store := present.Load(); store != nil {
@@ -32,7 +28,7 @@ func stored(t *testing.T) (*Store, *catalog.Catalog, catalog.Accessor, *catalog.
 		}
 	})
 	t.Cleanup(stop)
-	store := New(Options{Cluster: plainCluster, Catalog: objects, Keys: dir, Logger: slog.New(slog.DiscardHandler)})
+	store := New(Options{Cluster: plainCluster, Catalog: objects, Keys: kept, Logger: slog.New(slog.DiscardHandler)})
 	present.Store(store)
 	t.Cleanup(store.Close)
 	if err := store.Apply(t.Context(), parse(t, oneMethod)); err != nil {
@@ -182,10 +178,7 @@ func problemOf(t *testing.T, c *gateway.AuthConfig) review.Reason {
 
 func TestAnAuthConfigThatCantBeUsed(t *testing.T) {
 	t.Parallel()
-	dir, err := keys.NewDir(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kept, _ := keptKeys(t)
 	var present atomic.Pointer[Store]
 	objects, stop := running(t,
 		func(ctx context.Context) {
@@ -198,7 +191,7 @@ func TestAnAuthConfigThatCantBeUsed(t *testing.T) {
 	var away atomic.Bool
 	// Nobody listens there.
 	own := &rest.Config{Host: "https://127.0.0.1:1"}
-	store := New(Options{Catalog: objects, Keys: dir, Logger: slog.New(slog.DiscardHandler), Cluster: func() (*rest.Config, error) {
+	store := New(Options{Catalog: objects, Keys: kept, Logger: slog.New(slog.DiscardHandler), Cluster: func() (*rest.Config, error) {
 		if away.Load() {
 			return noCluster()
 		}
