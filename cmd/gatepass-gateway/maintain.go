@@ -118,6 +118,9 @@ were issued before.`,
 		Example: `  gatepass-gateway restore --data-dir /var/lib/gatepass-new --from /backup/gatepass-2026-11-22.backup`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if from == "" {
+				return errors.New("--from must be given")
+			}
 			in, err := os.Open(from)
 			if err != nil {
 				return fmt.Errorf("--from: %w", err)
@@ -214,6 +217,9 @@ must have got the file; from then on, gateways also seal the older secrets anew.
 		Example: "  gatepass-gateway seal-key add /etc/gatepass/seal.key --in 10m",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if wait < 0 {
+				return errors.New("--in must not be negative")
+			}
 			id, err := seal.AddKey(args[0], time.Now().Add(wait))
 			return tell(cmd, "The key file also has the key", id, err)
 		},

@@ -129,9 +129,16 @@ func TestMaintenance(t *testing.T) {
 	if out := must(t, "reseal", "--data-dir", other, "--seal-key-file", key); out != "5 values were sealed anew.\n5 values are sealed under "+id+".\n" {
 		t.Errorf("%q, the new key is %s", out, id)
 	}
-	for _, args := range [][]string{{"backup", "--data-dir", dir}, {"backup"}, {"restore", "--data-dir", dir}, {"reseal"}, {"reset-admin", "--etcd-endpoints", "https://e"}} {
-		if _, err := command(t, args...); err == nil {
-			t.Errorf("%q is accepted", args)
+	for want, args := range map[string][]string{
+		"--out must be given":                        {"backup", "--data-dir", dir},
+		"--data-dir must be given":                   {"reseal"},
+		"--from must be given":                       {"restore", "--data-dir", dir},
+		"--in must not be negative":                  {"seal-key", "add", key, "--in", "-1h"},
+		"is there already; name a new file":          {"backup", "--data-dir", other, "--out", key},
+		"--seal-key-file must be given with --etcd-": {"reset-admin", "--etcd-endpoints", "https://e"},
+	} {
+		if _, err := command(t, args...); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", args, err, want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -160,7 +161,9 @@ func backupTo(ctx context.Context, k keeper, name string) (info store.BackupInfo
 		return store.BackupInfo{}, fmt.Errorf("write the backup: %w", err)
 	}
 	// A link, unlike a rename, does not replace an older backup.
-	if err := os.Link(tmp.Name(), name); err != nil {
+	if err := os.Link(tmp.Name(), name); errors.Is(err, fs.ErrExist) {
+		return store.BackupInfo{}, fmt.Errorf("write the backup: %s is there already; name a new file", name)
+	} else if err != nil {
 		return store.BackupInfo{}, fmt.Errorf("write the backup: %w", err)
 	}
 	return info, nil
