@@ -102,7 +102,7 @@ func rotate(t *testing.T, ns string, a *administrator) {
 			t.Errorf("meanwhile the secret is %q, %v", got, err)
 		}
 		log, err := shared.Client.CoreV1().Pods(bed.System).GetLogs(gateway.name, &corev1.PodLogOptions{}).DoRaw(ctx)
-		if err == nil && !strings.Contains(string(log), "secrets were sealed under the new key") {
+		if err == nil && !strings.Contains(string(log), "values were sealed under the new key") {
 			err = errors.New("its log does not say so")
 		}
 		return err
