@@ -22,6 +22,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"k8s.io/client-go/rest"
+	clienttransport "k8s.io/client-go/transport"
 
 	"github.com/gatepass/gatepass/gateway/authmethod"
 )
@@ -69,6 +70,8 @@ type Client struct {
 	// the API server and must not get the token.
 	authorised http.RoundTripper
 	userAgent  string
+	// credential, if set, returns the reviewer's bearer token.
+	credential func() (string, error)
 	self       bool
 	issuer     string
 	anyIssuer  bool
@@ -87,7 +90,7 @@ func New(o Options) (*Client, error) {
 	if o.Config.Insecure {
 		return nil, errors.New("the kubeconfig turns certificate verification off; give the API server's CA instead")
 	}
-	transport, err := newTransport(o.Config)
+	transport, err := newTransport(o.Config, address)
 	if err != nil {
 		return nil, fmt.Errorf("API server %s: %w", o.Config.Host, err)
 	}
@@ -107,6 +110,19 @@ func New(o Options) (*Client, error) {
 
 		authorised: authorised,
 		userAgent:  o.Config.UserAgent,
+	}
+	switch {
+	case o.Config.BearerTokenFile != "":
+		file := clienttransport.NewCachedFileTokenSource(o.Config.BearerTokenFile)
+		c.credential = func() (string, error) {
+			read, err := file.Token()
+			if err != nil {
+				return "", err //nolint:wrapcheck // nobody reads it
+			}
+			return read.AccessToken, nil
+		}
+	case o.Config.BearerToken != "":
+		c.credential = func() (string, error) { return o.Config.BearerToken, nil }
 	}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
@@ -156,19 +172,32 @@ func (c *Client) review(ctx context.Context, token, audience string) (*authmetho
 	// net/http so, without being sent: a request that met a connection which the
 	// server had just closed goes out again on another one.
 	req.Header["Idempotency-Key"] = nil
-	if c.self {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
+	c.authorise(req, token)
 	res, err := c.authorised.RoundTrip(req)
 	if err != nil {
 		return nil, c.notReached(ctx, err, token)
 	}
 	defer func() { _ = res.Body.Close() }() // read to its end or given up: nothing to learn from it
-	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	answer, err := readAnswer(res)
 	if err != nil {
 		return nil, c.notReached(ctx, err, token)
 	}
 	return c.read(res, answer, token)
+}
+
+// authorise sets the credential, where it is a bearer token: client-go would copy the
+// request to do so. What is not set here, client-go sets.
+func (c *Client) authorise(req *http.Request, token string) {
+	if !c.self {
+		if c.credential == nil {
+			return
+		}
+		var err error
+		if token, err = c.credential(); err != nil { // client-go has what it read before
+			return
+		}
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
 }
 
 // notReached explains a request that got no complete answer.
@@ -180,6 +209,16 @@ func (c *Client) notReached(ctx context.Context, err error, token string) error 
 		err = fmt.Errorf("no answer within %s", c.timeout)
 	}
 	return &Failure{Reason: ReasonUnreachable, Detail: "the API server can't be reached: " + clean(err.Error(), token)}
+}
+
+// readAnswer reads no more than a byte beyond the bound.
+func readAnswer(res *http.Response) ([]byte, error) {
+	var answer bytes.Buffer
+	if 0 < res.ContentLength && res.ContentLength <= maxAnswer {
+		answer.Grow(int(res.ContentLength) + bytes.MinRead)
+	}
+	_, err := answer.ReadFrom(io.LimitReader(res.Body, maxAnswer+1))
+	return answer.Bytes(), err //nolint:wrapcheck // the caller explains it
 }
 
 // read makes sense of an answer.
@@ -312,27 +351,36 @@ func retryAfter(header string) time.Duration {
 // IsJWT says whether a text has the shape of a signed JWT: three non-empty
 // base64url parts with dots between them (RFC 7515, section 7.1).
 func IsJWT(token string) bool {
-	dots, last := 0, -1
-	for i := range len(token) {
-		if token[i] == '.' {
-			if i == last+1 {
-				return false
-			}
-			dots, last = dots+1, i
-		} else if !isBase64URL(token[i]) {
+	for part := range 3 {
+		n := lengthOfPart(token)
+		if n == 0 {
 			return false
 		}
+		token = token[n:]
+		if part == 2 {
+			break
+		}
+		if token == "" || token[0] != '.' {
+			return false
+		}
+		token = token[1:]
 	}
-	return dots == 2 && last != len(token)-1
+	return token == ""
 }
 
-// isBase64URL says whether a byte is of the alphabet of RFC 4648, section 5. The
-// bytes of a token come in no order that a processor could guess, so nothing is
-// compared: each word has a bit for every byte below 64, and from 64 on.
-func isBase64URL(b byte) bool {
-	const (
-		low  = 1<<'-' | (1<<10-1)<<'0'
-		high = (1<<26-1)<<('A'-64) | 1<<('_'-64) | (1<<26-1)<<('a'-64)
-	)
-	return uint64(low)>>b&1 == 1 || b >= 64 && uint64(high)>>(b-64)&1 == 1
+// lengthOfPart is how many bytes at the beginning are of the alphabet of RFC 4648,
+// section 5. They come in no order that a processor could guess, so that a
+// comparison of each takes several times as long: each word has a bit for every
+// byte of a quarter of all.
+func lengthOfPart(text string) int {
+	words := [4]uint64{
+		'-' / 64: 1<<'-' | (1<<10-1)<<'0',
+		'A' / 64: (1<<26-1)<<('A'-64) | 1<<('_'-64) | (1<<26-1)<<('a'-64),
+	}
+	for i := range len(text) {
+		if b := text[i]; words[b>>6]>>(b&63)&1 == 0 {
+			return i
+		}
+	}
+	return len(text)
 }

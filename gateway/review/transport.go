@@ -2,21 +2,25 @@ package review
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"sync"
 	"time"
 
 	"k8s.io/client-go/rest"
+
+	"github.com/gatepass/gatepass/gateway/review/exchange"
 )
 
 const (
-	// idleConnections is how many connections to the API server are kept. It is
+	// idleConnections is how many connections through a proxy are kept. It is
 	// no limit on how many are made: the gateway bounds its logins.
 	idleConnections = 256
 
@@ -26,7 +30,7 @@ const (
 	fileInterval = time.Minute
 )
 
-// transport is an http.Transport that follows its CA file and its client
+// transport has connections to an API server that follow the CA file and the client
 // certificate. Both belong to connections, so a change of one means new ones:
 // a busy connection would go on with the old certificate until the API server
 // does not accept that any more.
@@ -37,14 +41,23 @@ const (
 type transport struct {
 	caFile            string // empty if the CA is not a file's
 	certFile, keyFile string // empty if there is no client certificate in files
+	// open makes connections by a TLS configuration.
+	open func(*tls.Config) (connections, error)
 
 	mu            sync.Mutex
-	current       *http.Transport
+	tls           *tls.Config
+	current       connections
 	ca, cert, key []byte
 	checked       time.Time
 }
 
-func newTransport(config *rest.Config) (*transport, error) {
+// connections are an exchange.Pool, or an http.Transport.
+type connections interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
+func newTransport(config *rest.Config, server *url.URL) (*transport, error) {
 	tlsConfig, err := rest.TLSConfigFor(config)
 	if err != nil {
 		return nil, fmt.Errorf("TLS configuration: %w", err)
@@ -52,52 +65,92 @@ func newTransport(config *rest.Config) (*transport, error) {
 	if tlsConfig == nil {
 		tlsConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	tlsConfig.NextProtos = []string{"http/1.1"}
-	proxy := http.ProxyFromEnvironment
-	if config.Proxy != nil {
-		proxy = config.Proxy
+	open, err := opener(config, server)
+	if err != nil {
+		return nil, err
 	}
+	t := &transport{checked: time.Now(), tls: tlsConfig, open: open}
+	if err := t.readFiles(config); err != nil {
+		return nil, err
+	}
+	t.current, err = open(t.tls)
+	return t, err
+}
+
+// opener decides what connects to the server.
+func opener(config *rest.Config, server *url.URL) (func(*tls.Config) (connections, error), error) {
 	dial := (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext
 	if config.Dial != nil {
 		dial = config.Dial
 	}
-	t := &transport{
-		checked: time.Now(),
-		current: &http.Transport{
-			Proxy:                 proxy,
-			DialContext:           dial,
-			TLSClientConfig:       tlsConfig,
-			TLSHandshakeTimeout:   5 * time.Second,
-			MaxIdleConnsPerHost:   idleConnections,
-			IdleConnTimeout:       90 * time.Second,
-			ExpectContinueTimeout: time.Second,
-			DisableCompression:    true, // an answer is a kilobyte
-			TLSNextProto:          map[string]func(string, *tls.Conn) http.RoundTripper{},
-		},
+	proxy := http.ProxyFromEnvironment
+	if config.Proxy != nil {
+		proxy = config.Proxy
 	}
+	by, err := proxy(&http.Request{Method: http.MethodPost, URL: server})
+	if err != nil {
+		return nil, fmt.Errorf("find the proxy: %w", err)
+	}
+	if by != nil {
+		return func(tlsConfig *tls.Config) (connections, error) { return proxied(proxy, dial, tlsConfig), nil }, nil
+	}
+	port := server.Port()
+	if port == "" {
+		port = "443"
+	}
+	return func(tlsConfig *tls.Config) (connections, error) {
+		tlsConfig = tlsConfig.Clone()
+		if tlsConfig.ServerName == "" {
+			tlsConfig.ServerName = server.Hostname()
+		}
+		return exchange.New(exchange.Options{ //nolint:wrapcheck // it is the connection
+			Address: net.JoinHostPort(server.Hostname(), port), Dial: dial, TLS: tlsConfig, MaxAnswer: maxAnswer,
+		})
+	}, nil
+}
+
+// proxied connects through a proxy, which is what net/http's Transport knows how to do.
+func proxied(proxy func(*http.Request) (*url.URL, error), dial func(context.Context, string, string) (net.Conn, error), tlsConfig *tls.Config) *http.Transport {
+	tlsConfig = tlsConfig.Clone()
+	tlsConfig.NextProtos = []string{"http/1.1"}
+	return &http.Transport{
+		Proxy:               proxy,
+		DialContext:         dial,
+		TLSClientConfig:     tlsConfig,
+		TLSHandshakeTimeout: 5 * time.Second,
+		MaxIdleConnsPerHost: idleConnections,
+		IdleConnTimeout:     90 * time.Second,
+		DisableCompression:  true, // an answer is a kilobyte
+		TLSNextProto:        map[string]func(string, *tls.Conn) http.RoundTripper{},
+	}
+}
+
+// readFiles reads the CA and the client certificate for the first time.
+func (t *transport) readFiles(config *rest.Config) error {
 	if len(config.CAData) == 0 && config.CAFile != "" {
 		t.caFile = config.CAFile
-		t.ca, err = os.ReadFile(config.CAFile)
+		ca, err := os.ReadFile(config.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("read the API server's CA: %w", err)
+			return fmt.Errorf("read the API server's CA: %w", err)
 		}
+		t.ca = ca
 	}
 	if len(config.CertData) > 0 || config.CertFile == "" || config.KeyFile == "" {
-		return t, nil
+		return nil
 	}
 	t.certFile, t.keyFile = config.CertFile, config.KeyFile
 	pair, err := t.readPair()
 	if err != nil {
-		return nil, fmt.Errorf("read the client certificate: %w", err)
+		return fmt.Errorf("read the client certificate: %w", err)
 	}
-	t.present(pair)
-	return t, nil
+	present(t.tls, pair)
+	return nil
 }
 
-// present makes the current transport use a client certificate.
-func (t *transport) present(pair *tls.Certificate) {
-	t.current.TLSClientConfig.Certificates = nil
-	t.current.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
+// present makes connections use a client certificate.
+func present(config *tls.Config, pair *tls.Certificate) {
+	config.Certificates = nil
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
 }
 
 // readPair reads the client certificate. The result is nil if the files have
@@ -129,8 +182,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, err
 }
 
-// latest returns the transport that goes by the files' present content.
-func (t *transport) latest() *http.Transport {
+// latest returns connections that go by the files' present content.
+func (t *transport) latest() connections {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if (t.caFile == "" && t.certFile == "") || time.Since(t.checked) < fileInterval {
@@ -141,14 +194,19 @@ func (t *transport) latest() *http.Transport {
 	if pool == nil && pair == nil {
 		return t.current
 	}
-	old := t.current
-	t.current = old.Clone()
+	config := t.tls.Clone()
 	if pool != nil {
-		t.current.TLSClientConfig.RootCAs = pool
+		config.RootCAs = pool
 	}
 	if pair != nil {
-		t.present(pair)
+		present(config, pair)
 	}
+	fresh, err := t.open(config)
+	if err != nil { // it was possible with the configuration before
+		return t.current
+	}
+	old := t.current
+	t.tls, t.current = config, fresh
 	old.CloseIdleConnections() // and those in use when they become idle
 	return t.current
 }
