@@ -8,7 +8,9 @@ package login
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,6 +49,10 @@ type Options struct {
 	// CABundle holds PEM certificates to trust; empty means trust.Roots'
 	// defaults.
 	CABundle string
+	// ServerName is whom the certificate must be for, if that is not URL's host.
+	ServerName string
+	// Certificate is presented to a gateway that asks for one; nil is none.
+	Certificate *tls.Certificate
 
 	// AccessID and AuthConfig belong to protocol gateway.
 	AccessID   string
@@ -99,7 +105,8 @@ func New(o Options) (*Client, error) {
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
-	c := &Client{options: o, wire: speak, host: u.Hostname(), http: newHTTPClient(roots, proxy, o.Timeout)}
+	c := &Client{options: o, wire: speak, host: cmp.Or(o.ServerName, u.Hostname()),
+		http: newHTTPClient(trust.Config(roots, o.ServerName, o.Certificate), proxy, o.Timeout)}
 	if proxy != nil {
 		c.proxy = proxy.Host
 	}

@@ -1,13 +1,11 @@
 package login
 
 import (
-	"crypto/x509"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/url"
 	"time"
-
-	"github.com/gatepass/gatepass/agent/trust"
 )
 
 // newHTTPClient returns a client for single requests: HTTP/1.1, because
@@ -16,14 +14,14 @@ import (
 //
 // Connecting gets less time than the whole try, so that it is seen to be what
 // failed.
-func newHTTPClient(roots *x509.CertPool, proxy *url.URL, try time.Duration) *http.Client {
+func newHTTPClient(trusting *tls.Config, proxy *url.URL, try time.Duration) *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyURL(proxy),
 			DialContext:            (&net.Dialer{Timeout: min(dialTimeout, try*4/5)}).DialContext,
-			TLSClientConfig:        trust.Config(roots),
+			TLSClientConfig:        trusting,
 			TLSHandshakeTimeout:    tlsTimeout,
 			Protocols:              protocols,
 			DisableCompression:     true,

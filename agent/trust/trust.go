@@ -82,10 +82,17 @@ func builtIn() (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Config returns the TLS settings of a client that makes one request.
-func Config(roots *x509.CertPool) *tls.Config {
-	return &tls.Config{
+// Config returns the TLS settings of a client that makes one request. serverName is
+// whom the certificate must be for, empty for the host of the address; own is what the
+// client presents when it is asked, nil for nothing.
+func Config(roots *x509.CertPool, serverName string, own *tls.Certificate) *tls.Config {
+	c := &tls.Config{
 		RootCAs:    roots,
+		ServerName: serverName,
 		MinVersion: tls.VersionTLS12,
 	}
+	if own != nil {
+		c.Certificates = []tls.Certificate{*own}
+	}
+	return c
 }

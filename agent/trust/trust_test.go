@@ -85,7 +85,7 @@ func TestRootsWithoutBundle(t *testing.T) {
 
 func TestConfig(t *testing.T) {
 	t.Parallel()
-	c := Config(x509.NewCertPool())
+	c := Config(x509.NewCertPool(), "", nil)
 	if c.MinVersion < tls.VersionTLS12 || c.InsecureSkipVerify || c.VerifyPeerCertificate != nil {
 		t.Errorf("the settings are lax: %+v", c)
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,11 +18,9 @@ type auth struct {
 	profile                string
 	accessID, accessType   string
 	accessKey              text
-	gatewayURL             string
+	at                     gatewayAt
 	authConfig             string
 	identity, identityPath string
-	caFile                 string
-	timeout                time.Duration
 	json                   bool
 }
 
@@ -40,7 +37,7 @@ Without a token flag, the service-account token is read from
 or else from ` + podIdentityFile + `.
 
 What no flag says is taken from the profile (see gatepass configure). With
---access-id, only the gateway's address and CA are.
+--access-id, only where the gateway is and how to verify it are.
 
 Exit codes: 0 logged in, 1 not logged in, 2 a mistake on the command line.`,
 		Example: `  # in a pod
@@ -64,18 +61,15 @@ Exit codes: 0 logged in, 1 not logged in, 2 a mistake on the command line.`,
 	f := cmd.Flags()
 	f.StringVar(&a.accessID, "access-id", "", "access id of the auth method (required without a profile)")
 	f.StringVar(&a.accessType, "access-type", "", "how to log in: k8s or access_key (default k8s; access_key when an access key is given)")
-	f.StringVar(&a.gatewayURL, "gateway-url", "", "the gateway's address, https (required without a profile)")
+	f.StringVar(&a.at.url, "gateway-url", "", "the gateway's address, https (required without a profile)")
 	f.StringVar(&a.authConfig, "k8s-auth-config-name", "", "name of the gateway's Kubernetes auth config (required for k8s)")
 	f.StringVar(&a.identity, "k8s-service-account-token", "", "the service-account token; others on this machine can see it, so prefer the file")
 	f.StringVar(&a.identityPath, "k8s-service-account-token-file", "", "file with the service-account token, - for standard input")
 	a.accessKey.add(f, "access-key", "the access key; others on this machine can see it, so prefer the file")
-	f.StringVar(&a.caFile, "ca-file", "", "PEM certificates to verify the gateway with (default the profile's, or the system's)")
-	f.DurationVar(&a.timeout, "timeout", defaultTimeout, "give up after this time")
+	a.at.add(cmd)
 	f.BoolVar(&a.json, "json", false, "print JSON")
 	addProfileFlag(cmd, &a.profile)
-	for _, name := range []string{"k8s-service-account-token-file", "ca-file"} {
-		_ = cmd.MarkFlagFilename(name) // fails for a flag that does not exist only
-	}
+	_ = cmd.MarkFlagFilename("k8s-service-account-token-file") // the flag was just defined
 	completeWith(cmd, "access-type", profile.AccessTypeK8s, profile.AccessTypeKey)
 	return cmd
 }
@@ -89,8 +83,7 @@ func (a *auth) resolve() (*profile.Profile, error) {
 	}
 	byProfile := false
 	if p != nil {
-		setDefault(&a.gatewayURL, p.GatewayURL)
-		setDefault(&a.caFile, p.CAFile)
+		a.at.complete(p)
 		byProfile = a.accessID == "" && p.AccessID != ""
 	}
 	if byProfile {
@@ -104,8 +97,8 @@ func (a *auth) resolve() (*profile.Profile, error) {
 				return nil, usageError{fmt.Errorf("--%s goes with --access-id; without it, the profile says how to log in", f.name)}
 			}
 		}
-		if err := config.CheckURL(a.gatewayURL); err == nil { // check tells of it otherwise
-			if err := checkPlace(nameOfProfile(a.profile), p, a.gatewayURL); err != nil {
+		if err := config.CheckURL(a.at.url); err == nil { // check tells of it otherwise
+			if err := checkPlace(nameOfProfile(a.profile), p, a.at.url); err != nil {
 				return nil, err
 			}
 		}
@@ -130,15 +123,13 @@ func (a *auth) check(p *profile.Profile) error {
 	} else {
 		errs = append(errs, a.checkK8s()...)
 	}
-	if err := config.CheckURL(a.gatewayURL); err != nil {
+	if err := config.CheckURL(a.at.url); err != nil {
 		errs = append(errs, fmt.Errorf("--gateway-url: %w", err))
 	}
 	if a.identity != "" && a.identityPath != "" {
 		errs = append(errs, errors.New("--k8s-service-account-token and --k8s-service-account-token-file exclude each other"))
 	}
-	if a.timeout <= 0 {
-		errs = append(errs, errors.New("--timeout must be more than 0"))
-	}
+	errs = append(errs, a.at.check()...)
 	if len(errs) > 0 {
 		return usageError{errors.Join(errs...)}
 	}
@@ -180,7 +171,7 @@ func (a *auth) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	s, err := person.logIn(cmd.Context(), &gatewayAt{a.gatewayURL, a.caFile, a.timeout})
+	s, err := person.logIn(cmd.Context(), &a.at)
 	if err != nil {
 		return err
 	}

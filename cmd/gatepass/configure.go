@@ -55,6 +55,9 @@ A profile of the same name is replaced as a whole.`,
 	addProfileFlag(cmd, &c.name)
 	f.StringVar(&c.profile.GatewayURL, "gateway-url", "", "the gateway's address, https (required)")
 	f.StringVar(&c.profile.CAFile, "ca-file", "", "PEM certificates to verify the gateway with (default the system's)")
+	f.StringVar(&c.profile.TLSServerName, "tls-server-name", "", "whom the gateway's certificate must be for, for example through a port-forward (default the address's host)")
+	f.StringVar(&c.profile.ClientCertificateFile, "client-certificate", "", "PEM certificate for a gateway that asks for one")
+	f.StringVar(&c.profile.ClientKeyFile, "client-key", "", "file with the key of --client-certificate")
 	f.StringVar(&c.profile.AccessID, "access-id", "", "access id of the auth method to log in by")
 	f.StringVar(&c.profile.AccessType, "access-type", "", "how to log in: k8s or access_key")
 	f.StringVar(&c.profile.AccessKeyFile, "access-key-file", "", "file with the access key, - for standard input")
@@ -62,7 +65,7 @@ A profile of the same name is replaced as a whole.`,
 	f.StringVar(&c.profile.AuthConfig, "k8s-auth-config-name", "", "name of the gateway's Kubernetes auth config")
 	f.StringVar(&c.profile.ServiceAccountTokenFile, "k8s-service-account-token-file", "", "file with the service-account token (default the pod's)")
 	completeWith(cmd, "access-type", profile.AccessTypeK8s, profile.AccessTypeKey)
-	for _, name := range []string{"ca-file", "access-key-file", "k8s-service-account-token-file"} {
+	for _, name := range []string{"ca-file", "client-certificate", "client-key", "access-key-file", "k8s-service-account-token-file"} {
 		_ = cmd.MarkFlagFilename(name) // the flags were just defined
 	}
 	return cmd
@@ -130,7 +133,7 @@ func (c *configure) files(in *input, path, name string) (key string, err error) 
 		}
 		p.AccessKeyFile = filepath.Join(filepath.Dir(path), name+".key")
 	}
-	for _, file := range []*string{&p.CAFile, &p.AccessKeyFile, &p.ServiceAccountTokenFile} {
+	for _, file := range []*string{&p.CAFile, &p.ClientCertificateFile, &p.ClientKeyFile, &p.AccessKeyFile, &p.ServiceAccountTokenFile} {
 		if *file == "" {
 			continue
 		}
@@ -143,7 +146,11 @@ func (c *configure) files(in *input, path, name string) (key string, err error) 
 			return "", err
 		}
 	}
-	_, err = readCA(p.CAFile)
+	at := gatewayAt{caFile: p.CAFile, certificateFile: p.ClientCertificateFile, keyFile: p.ClientKeyFile}
+	if errs := at.checkPair(); errs != nil {
+		return "", usageError{errs}
+	}
+	_, _, err = at.files()
 	return key, err
 }
 

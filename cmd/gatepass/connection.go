@@ -12,7 +12,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,20 +26,16 @@ const tokenFileVariable = "GATEPASS_TOKEN_FILE"
 // connection are the flags that say which gateway a command is for, and by which
 // session.
 type connection struct {
-	profile    string
-	gatewayURL string
-	caFile     string
-	token      text
-	timeout    time.Duration
+	profile string
+	at      gatewayAt
+	token   text
 }
 
 func (c *connection) add(cmd *cobra.Command) {
 	f := cmd.Flags()
-	f.StringVarP(&c.gatewayURL, "gateway-url", "u", "", "the gateway's address, https (default the profile's)")
-	f.StringVar(&c.caFile, "ca-file", "", "PEM certificates to verify the gateway with (default the profile's, or the system's)")
+	f.StringVarP(&c.at.url, "gateway-url", "u", "", "the gateway's address, https (default the profile's)")
+	c.at.add(cmd)
 	c.token.add(f, "token", "session token; others on this machine can see it, so prefer the file (default the file that "+tokenFileVariable+" names, or a login by the profile)")
-	f.DurationVar(&c.timeout, "timeout", defaultTimeout, "give up on a request after this time")
-	_ = cmd.MarkFlagFilename("ca-file") // the flag was just defined
 	addProfileFlag(cmd, &c.profile)
 }
 
@@ -53,8 +48,8 @@ type opened struct {
 // open finds the gateway and the session. A session that was given is used as
 // it is; otherwise the profile logs in, unless that is not wanted.
 func (c *connection) open(ctx context.Context, in *input, mayLogIn bool) (*opened, error) {
-	if c.timeout <= 0 {
-		return nil, usageError{errors.New("--timeout must be more than 0")}
+	if err := errors.Join(c.at.check()...); err != nil {
+		return nil, usageError{err}
 	}
 	p, err := findProfile(c.profile)
 	if err != nil {
@@ -140,7 +135,7 @@ func (c *connection) given(in *input) (token, injected string, err error) {
 // where prefers what flags say, then the profile that was asked for, then the
 // gateway that the injected session came from, then the default profile.
 func (c *connection) where(p *profile.Profile, injected string) *gatewayAt {
-	at := &gatewayAt{url: c.gatewayURL, caFile: c.caFile, timeout: c.timeout}
+	at := c.at
 	if injected != "" {
 		its := gatewayOf(filepath.Join(injected, config.SessionFile))
 		setDefault(&at.url, its)
@@ -150,10 +145,9 @@ func (c *connection) where(p *profile.Profile, injected string) *gatewayAt {
 		}
 	}
 	if p != nil {
-		setDefault(&at.url, p.GatewayURL)
-		setDefault(&at.caFile, p.CAFile)
+		at.complete(p)
 	}
-	return at
+	return &at
 }
 
 // gatewayOf is the gateway that a session.json names, "" if there is none.

@@ -16,7 +16,6 @@ import (
 	"github.com/gatepass/gatepass/agent/login"
 	"github.com/gatepass/gatepass/agent/session"
 	"github.com/gatepass/gatepass/agent/trust"
-	"github.com/gatepass/gatepass/cmd/gatepass/internal/client"
 	"github.com/gatepass/gatepass/cmd/gatepass/internal/profile"
 	v2 "github.com/gatepass/gatepass/gateway/v2"
 )
@@ -26,24 +25,6 @@ const podIdentityFile = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 // maxCAFile bounds a CA bundle, in bytes; a whole system's is some 250 KB.
 const maxCAFile = 4 << 20
-
-// defaultTimeout bounds one request to the gateway.
-const defaultTimeout = 30 * time.Second
-
-// gatewayAt is where the gateway is, and how to know that it is it.
-type gatewayAt struct {
-	url, caFile string
-	timeout     time.Duration
-}
-
-// client makes a client for it.
-func (g *gatewayAt) client() (*client.Client, error) {
-	bundle, err := readCA(g.caFile)
-	if err != nil {
-		return nil, err
-	}
-	return client.New(client.Options{URL: g.url, CABundle: bundle, Timeout: g.timeout, UserAgent: userAgent()})
-}
 
 func userAgent() string { return "gatepass/" + buildVersion() }
 
@@ -73,18 +54,20 @@ func (w *who) logIn(ctx context.Context, at *gatewayAt) (session.Session, error)
 }
 
 func (w *who) logInByPod(ctx context.Context, at *gatewayAt) (session.Session, error) {
-	bundle, err := readCA(at.caFile)
+	bundle, own, err := at.files()
 	if err != nil {
 		return session.Session{}, err
 	}
 	c, err := login.New(login.Options{
-		Protocol:   config.ProtocolGateway,
-		URL:        at.url,
-		CABundle:   bundle,
-		AccessID:   w.accessID,
-		AuthConfig: w.authConfig,
-		Timeout:    at.timeout,
-		UserAgent:  userAgent(),
+		Protocol:    config.ProtocolGateway,
+		URL:         at.url,
+		CABundle:    bundle,
+		ServerName:  at.serverName,
+		Certificate: own,
+		AccessID:    w.accessID,
+		AuthConfig:  w.authConfig,
+		Timeout:     at.timeout,
+		UserAgent:   userAgent(),
 	})
 	if err != nil {
 		return session.Session{}, err

@@ -69,6 +69,10 @@ Exit codes: 0 done, 1 not done, 2 a mistake on the command line.`,
 		PersistentPreRunE: refuseEmpty,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		// The flags of a command that does not exist are unknown to the one above it.
+		if given := cmd.Flags().Args(); cmd.HasSubCommands() && len(given) > 0 {
+			return unknownCommand(cmd, given)
+		}
 		return usageError{fmt.Errorf("%s; see %s --help", flagProblem(err), cmd.CommandPath())}
 	})
 	for _, group := range []struct {
@@ -120,10 +124,15 @@ func newGroup(use, short, example string) *cobra.Command {
 
 // unknownCommand refuses arguments of a command that only has others.
 func unknownCommand(cmd *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usageError{fmt.Errorf("unknown command%s; see %s --help", word(args[0]), cmd.CommandPath())}
+	if len(args) == 0 {
+		return nil
 	}
-	return nil
+	meant := ""
+	cmd.SuggestionsMinimumDistance = 2 // cobra's own default, which it sets elsewhere
+	if names := cmd.SuggestionsFor(args[0]); len(names) > 0 {
+		meant = " (did you mean " + strings.Join(names, " or ") + "?)"
+	}
+	return usageError{fmt.Errorf("unknown command%s%s; see %s --help", word(args[0]), meant, cmd.CommandPath())}
 }
 
 // noArguments refuses arguments as a mistake of usage.

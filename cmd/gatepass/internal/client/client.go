@@ -6,7 +6,9 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -41,6 +43,10 @@ type Options struct {
 	URL string
 	// CABundle holds PEM certificates to trust; empty means trust.Roots' defaults.
 	CABundle string
+	// ServerName is whom the certificate must be for, if that is not URL's host.
+	ServerName string
+	// Certificate is presented to a gateway that asks for one; nil is none.
+	Certificate *tls.Certificate
 	// Timeout bounds one call, connection included.
 	Timeout time.Duration
 	// UserAgent names the program, for the gateway's log.
@@ -73,11 +79,11 @@ func New(o Options) (*Client, error) {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true) // the gateway speaks no other
 	o.URL = strings.TrimRight(o.URL, "/")
-	return &Client{options: o, host: u.Hostname(), http: &http.Client{
+	return &Client{options: o, host: cmp.Or(o.ServerName, u.Hostname()), http: &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  http.ProxyFromEnvironment,
 			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
-			TLSClientConfig:        trust.Config(roots),
+			TLSClientConfig:        trust.Config(roots, o.ServerName, o.Certificate),
 			TLSHandshakeTimeout:    tlsTimeout,
 			Protocols:              protocols,
 			DisableCompression:     true, // a small bomb must not grow
@@ -159,6 +165,10 @@ func (c *Client) unanswered(err error, secrets []string) error {
 		reason = "nothing listens there; check the address and its port"
 	case strings.Contains(reason, "HTTP response to HTTPS client"):
 		reason = "what listens there does not speak TLS; check the port"
+	case strings.Contains(reason, "certificate required"): // RFC 8446, section 6.2
+		reason = "it asks for a client certificate of an authority that it knows; use --client-certificate and --client-key"
+	case strings.Contains(reason, "remote error: tls:") && c.options.Certificate != nil:
+		reason += "; is the client certificate one that it takes?"
 	}
 	return fmt.Errorf("%s can't be reached: %s", c.where(), clean(reason, secrets))
 }

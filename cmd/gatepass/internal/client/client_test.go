@@ -2,9 +2,14 @@ package client_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
+	"log"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -131,6 +136,76 @@ func TestServersThatCantBeTrustedGetNothing(t *testing.T) {
 	err := newClient(t, url, other).Call(t.Context(), "auth", &v2.Auth{}, &v2.AuthAnswer{})
 	if err == nil || !strings.Contains(err.Error(), "which is not among the trusted authorities") {
 		t.Error(err)
+	}
+}
+
+// patient connections end when the client's side has. What was not read would else
+// make the kernel throw away the last words, which are why.
+type patient struct{ net.Listener }
+
+func (p patient) Accept() (net.Conn, error) {
+	c, err := p.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := c.(*net.TCPConn)
+	if !ok {
+		return nil, errors.New("not TCP")
+	}
+	return patientConn{tcp}, nil
+}
+
+type patientConn struct{ *net.TCPConn }
+
+func (c patientConn) Close() error {
+	_ = c.CloseWrite()
+	_, _ = io.Copy(io.Discard, c.TCPConn)
+	return c.TCPConn.Close()
+}
+
+func TestAGatewayUnderAnotherNameThatAsksForACertificate(t *testing.T) {
+	t.Parallel()
+	authority := gatetest.NewAuthority(t, "authority")
+	own := authority.Issue(t, gatetest.Leaf{Usage: x509.ExtKeyUsageClientAuth})
+	clients := x509.NewCertPool()
+	clients.AppendCertsFromPEM([]byte(authority.PEM()))
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"version":2}`) }))
+	server.TLS = &tls.Config{
+		Certificates: []tls.Certificate{authority.Issue(t, gatetest.Leaf{Names: []string{"gateway.example"}})},
+		ClientCAs:    clients, ClientAuth: tls.RequireAndVerifyClientCert, MinVersion: tls.VersionTLS12,
+	}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Listener = patient{server.Listener}
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	stranger := gatetest.NewAuthority(t, "another authority").Issue(t, gatetest.Leaf{Usage: x509.ExtKeyUsageClientAuth})
+	for _, tt := range []struct {
+		name, serverName string
+		own              *tls.Certificate
+		failure          string
+	}{
+		{"who knows both", "gateway.example", &own, ""},
+		{"who goes by the address", "", &own, "the certificate is not valid for 127.0.0.1 but for gateway.example"},
+		{"who has no certificate", "gateway.example", nil, "it asks for a client certificate of an authority that it knows; use --client-certificate and --client-key"},
+		{"who has another authority's", "gateway.example", &stranger, "it asks for a client certificate"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c, err := client.New(client.Options{URL: server.URL, CABundle: authority.PEM(), ServerName: tt.serverName, Certificate: tt.own, Timeout: 10 * time.Second})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(c.Close)
+			var got v2.UpdatedSecretValue
+			err = c.Call(t.Context(), "update-secret-val", request(), &got)
+			if tt.failure == "" {
+				if err != nil || got.Version != 2 {
+					t.Errorf("%+v, %v", got, err)
+				}
+			} else if err == nil || !strings.Contains(err.Error(), tt.failure) {
+				t.Errorf("error %v", err)
+			}
+		})
 	}
 }
 

@@ -45,6 +45,12 @@ type Profile struct {
 	GatewayURL string `json:"gatewayURL"`
 	// CAFile has the PEM certificates that the gateway's is verified with.
 	CAFile string `json:"caFile,omitempty"`
+	// TLSServerName is whom that certificate must be for, if not GatewayURL's host.
+	TLSServerName string `json:"tlsServerName,omitempty"`
+	// ClientCertificateFile and ClientKeyFile are for a gateway that asks for a
+	// certificate, in PEM.
+	ClientCertificateFile string `json:"clientCertificateFile,omitempty"`
+	ClientKeyFile         string `json:"clientKeyFile,omitempty"`
 
 	AccessID string `json:"accessID,omitempty"`
 	// AccessType is AccessTypeK8s or AccessTypeKey.
@@ -158,6 +164,9 @@ func (p *Profile) check(at *field.Path) field.ErrorList {
 	if err := config.CheckURL(p.GatewayURL); err != nil {
 		// The value is not quoted: a wrong one may hold a password.
 		errs = append(errs, field.Invalid(at.Child("gatewayURL"), field.OmitValueType{}, err.Error()))
+	}
+	if (p.ClientCertificateFile == "") != (p.ClientKeyFile == "") {
+		errs = append(errs, field.Required(at.Child("clientCertificateFile"), "clientCertificateFile and clientKeyFile go together"))
 	}
 	if p.AccessID == "" {
 		for _, f := range []struct{ name, value string }{
