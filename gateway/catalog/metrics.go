@@ -37,6 +37,10 @@ func (c *Catalog) Register(registry prometheus.Registerer) error {
 	}
 	gauge("gatepass_gateway_renewed_sessions", "Sessions whose renewal is held.", nil, func(v *View) int { return v.leases.len() })
 	gauge("gatepass_gateway_catalog_ready", "1 once the store has been read, 0 before.", nil, func(v *View) int { return int(min(v.revision, 1)) })
+	errs = append(errs, registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "gatepass_gateway_unopened_records",
+		Help: "Records of the store that do not open with the keys that the gateway has. It is not ready while there are any.",
+	}, func() float64 { return float64(c.countUnopened()) })))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("register the catalog's metrics: %w", err)
 	}

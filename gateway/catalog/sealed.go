@@ -67,6 +67,12 @@ func (c *Catalog) Intact() error {
 	return nil
 }
 
+func (c *Catalog) countUnopened() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.unopened)
+}
+
 // keepUnopened takes note of a record that does not open. c.mu is held.
 func (c *Catalog) keepUnopened(key string, value []byte, revision int64, err error) {
 	c.options.Logger.Error("a record of the store does not open; what was there before stays in use, and the gateway is not ready", "error", err)
