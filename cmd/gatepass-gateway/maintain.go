@@ -131,10 +131,7 @@ were issued before.`,
 				return err
 			}
 			defer func() { err = errors.Join(err, opened.Close()) }()
-			info, err := store.Restore(cmd.Context(), opened, in)
-			if err == nil {
-				err = catalog.MarkRestored(cmd.Context(), opened)
-			}
+			info, err := store.Restore(cmd.Context(), opened, in, catalog.MarkRestored())
 			if err == nil {
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d records were restored, as they were at %s. Access keys and roles that were taken away later are back; all sessions end when a gateway starts on it.\n",
 					info.Items, info.Created.Format(time.RFC3339))

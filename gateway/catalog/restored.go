@@ -16,13 +16,8 @@ const restoredKey = "restored"
 
 // MarkRestored has the first gateway on a store that was restored revoke all sessions
 // that were issued until then: what was revoked after the backup is not known any
-// more.
-func MarkRestored(ctx context.Context, s store.Store) error {
-	if _, err := s.Commit(ctx, store.Put(restoredKey, nil)); err != nil {
-		return fmt.Errorf("have the sessions of before end: %w", err)
-	}
-	return nil
-}
+// more. It belongs into the commit that ends the restore.
+func MarkRestored() store.Op { return store.Put(restoredKey, nil) }
 
 // endRestored revokes them.
 func (c *Catalog) endRestored(ctx context.Context) error {

@@ -18,7 +18,7 @@ func TestARestoreEndsSessions(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
-	if err := MarkRestored(t.Context(), options.Store); err != nil {
+	if _, err := options.Store.Commit(t.Context(), MarkRestored()); err != nil {
 		t.Fatal(err)
 	}
 	for _, what := range []string{"the first start", "the second start"} {

@@ -18,16 +18,17 @@ const undoTimeout = time.Minute
 // Restore writes a backup into an empty store. It reads the backup twice: one that
 // is damaged is refused before anything is written. If it fails later, it removes
 // what it wrote. If it can't do even that, or is killed, the store is left marked:
-// see CheckComplete. Nothing else may write the store meanwhile.
-func Restore(ctx context.Context, s Store, r io.ReadSeeker) (BackupInfo, error) {
-	info, err := restore(ctx, s, r)
+// see CheckComplete. Nothing else may write the store meanwhile. The last operations
+// are done when all is written, in the commit that ends the restore.
+func Restore(ctx context.Context, s Store, r io.ReadSeeker, last ...Op) (BackupInfo, error) {
+	info, err := restore(ctx, s, r, last)
 	if err != nil {
 		return BackupInfo{}, fmt.Errorf("restore a backup: %w", err)
 	}
 	return info, nil
 }
 
-func restore(ctx context.Context, s Store, r io.ReadSeeker) (BackupInfo, error) {
+func restore(ctx context.Context, s Store, r io.ReadSeeker, last []Op) (BackupInfo, error) {
 	info, err := CheckBackup(r)
 	if err != nil {
 		return BackupInfo{}, err
@@ -46,7 +47,7 @@ func restore(ctx context.Context, s Store, r io.ReadSeeker) (BackupInfo, error) 
 	if err != nil {
 		return BackupInfo{}, err
 	}
-	if err := fill(ctx, s, backup, mark); err != nil {
+	if err := fill(ctx, s, backup, mark, last); err != nil {
 		// Also when it was ctx that ended.
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 		defer cancel()
@@ -84,7 +85,7 @@ func checkEmpty(ctx context.Context, s Store) error {
 
 // fill writes the backup's items, and removes the mark in the last commit. Every
 // commit expects the mark, so two restores can't mix.
-func fill(ctx context.Context, s Store, backup *backupReader, mark int64) error {
+func fill(ctx context.Context, s Store, backup *backupReader, mark int64, last []Op) error {
 	ops, size := []Op{Expect(restoring, mark)}, 0
 	for {
 		line, ok, err := backup.next()
@@ -92,8 +93,10 @@ func fill(ctx context.Context, s Store, backup *backupReader, mark int64) error 
 			return err
 		}
 		if !ok {
-			ops[0] = Delete(restoring, mark)
-			_, err := s.Commit(ctx, ops...)
+			if _, err := s.Commit(ctx, ops...); err != nil {
+				return err
+			}
+			_, err := s.Commit(ctx, append([]Op{Delete(restoring, mark)}, last...)...)
 			return err
 		}
 		op := Create(line.Key, line.Value)

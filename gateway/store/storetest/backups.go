@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,9 @@ func backups(open func(*testing.T) store.Store) []row {
 				t.Errorf("%q is left", left)
 			}
 		}},
+		{"a restore does its last operations when it ends, also on an item of the backup", func(t *testing.T, f *fixture) {
+			restoreWithMore(t, f, newFixture(t, open(t)))
+		}},
 		{"a store with a restore that did not end says so", func(t *testing.T, f *fixture) {
 			if err := store.CheckComplete(f.ctx(), f); err != nil {
 				t.Error(err)
@@ -60,6 +64,18 @@ func backups(open func(*testing.T) store.Store) []row {
 			}
 		}},
 	}
+}
+
+// recorder remembers what is committed.
+type recorder struct {
+	store.Store
+	all [][]store.Op
+}
+
+// Commit implements store.Store.
+func (c *recorder) Commit(ctx context.Context, ops ...store.Op) (int64, error) {
+	c.all = append(c.all, slices.Clone(ops))
+	return c.Store.Commit(ctx, ops...) //nolint:wrapcheck // it is the store's
 }
 
 func (f *fixture) backup() []byte {
@@ -121,6 +137,19 @@ func restoreAll(t *testing.T, f, other *fixture) {
 	}
 	if got, _ := other.snapshot(""); !maps.Equal(got, want) {
 		t.Errorf("%d items are there, want %d", len(got), len(want))
+	}
+}
+
+func restoreWithMore(t *testing.T, f, other *fixture) {
+	f.put("a", "b")
+	seen := &recorder{Store: other}
+	if _, err := store.Restore(f.ctx(), seen, bytes.NewReader(f.backup()), store.Put("a", []byte("last"))); err != nil {
+		t.Fatal(err)
+	}
+	other.expect(map[string]string{"a": "last", "b": "b"})
+	last := seen.all[len(seen.all)-1]
+	if len(last) != 2 || last[0].Key != "restoring" || last[0].Action != store.ActionDelete || last[1].Key != "a" {
+		t.Errorf("the last commit is %+v", last)
 	}
 }
 
