@@ -32,7 +32,7 @@ func TestAManagedGatewayKeepsWhatMatters(t *testing.T) {
 			claims := 0
 			for _, volume := range pod.Volumes {
 				switch {
-				case volume.EmptyDir != nil:
+				case volume.EmptyDir != nil && volume.Name != "tmp": // of backups on their way
 					t.Errorf("the volume %s ends with its pod", volume.Name)
 				case volume.PersistentVolumeClaim != nil:
 					claims++

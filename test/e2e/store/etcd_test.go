@@ -54,6 +54,9 @@ func TestGatewaysOnAnEtcd(t *testing.T) {
 	lose(t, first[0], first[1], good)
 	checkKept(t, good, revoked)
 
+	backUp(t, "--etcd-endpoints", etcdURL, "--etcd-ca-file", "/etc/gatepass/etcd/ca.crt",
+		"--etcd-cert-file", "/etc/gatepass/etcd/tls.crt", "--etcd-key-file", "/etc/gatepass/etcd/tls.key")
+
 	before := kubectl(t, "", "get", "secret", "-n", bed.System, secretName, "-o", "jsonpath={.data}")
 	restart(t)
 	checkKept(t, good, revoked)

@@ -141,25 +141,27 @@ func remove(t *testing.T, ns string) {
 	checkReads(t, ns, "good", "two")
 }
 
+// within runs the gateway's program in a gateway's pod.
+func within(t *testing.T, args ...string) string {
+	t.Helper()
+	return kubectl(t, "", append([]string{"exec", "-n", bed.System, "deployment/" + bed.Gateway.Deployment(), "--", "/gatepass-gateway"}, args...)...)
+}
+
+// backUp has a backup made within a pod, as docs/operations.md says, and looks at it
+// outside.
+func backUp(t *testing.T, from ...string) {
+	t.Helper()
+	text := within(t, append(append([]string{"backup"}, from...), "--out", "-")...)
+	if info, err := store.CheckBackup(strings.NewReader(text)); err != nil || info.Items < 5 {
+		t.Errorf("the backup has %d records, %v", info.Items, err)
+	}
+}
+
 // maintain does what is for people who can enter the gateway's pod, while it serves.
 func maintain(t *testing.T, a *administrator) {
 	t.Helper()
-	within := func(args ...string) string {
-		return kubectl(t, "", append([]string{"exec", "-n", bed.System, "deployment/" + bed.Gateway.Deployment(), "--", "/gatepass-gateway"}, args...)...)
-	}
-	backup := filepath.Join(t.TempDir(), "backup")
-	if err := os.WriteFile(backup, []byte(within("backup", "--data-dir", "/var/lib/gatepass", "--out", "-")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.Open(backup)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = f.Close() }()
-	if info, err := store.CheckBackup(f); err != nil || info.Items < 5 {
-		t.Errorf("the backup has %d records, %v", info.Items, err)
-	}
-	told := regexp.MustCompile(`Access ID: (\S+)\nAccess Key: (\S+)\n`).FindStringSubmatch(within("reset-admin", "--data-dir", "/var/lib/gatepass"))
+	backUp(t, "--data-dir", "/var/lib/gatepass")
+	told := regexp.MustCompile(`Access ID: (\S+)\nAccess Key: (\S+)\n`).FindStringSubmatch(within(t, "reset-admin", "--data-dir", "/var/lib/gatepass"))
 	if told == nil {
 		t.Fatal("no new credentials were told")
 	}
