@@ -228,10 +228,7 @@ func TestExitCodes(t *testing.T) {
 		{"the vault protocol without a role is 2", change(granting, func(_ *testing.T, p *pod) { p.config.Protocol = config.ProtocolVault }), ExitConfig, "GATEPASS_ROLE"},
 		{"a broken CA bundle is 2", change(granting, func(_ *testing.T, p *pod) { p.config.CABundle = "x" }), ExitConfig, "GATEPASS_CA_BUNDLE"},
 		{"a gateway that is not there is 3", change(granting, func(t *testing.T, p *pod) { t.Helper(); short(t, p); p.config.GatewayURL = "https://127.0.0.1:1" }), ExitUnreachable, "connection refused"},
-		{"a gateway that hangs is 3", change(serve(func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body)
-			<-r.Context().Done()
-		}), short), ExitUnreachable, "no answer in time"},
+		{"a gateway that hangs is 3", change(serve(gatetest.Hang), short), ExitUnreachable, "no answer in time"},
 		{"an unknown authority is 4", change(granting, func(t *testing.T, p *pod) { t.Helper(); p.config.CABundle = gatetest.NewAuthority(t, "x").PEM() }), ExitUntrusted, "not among the trusted"},
 		{"a denial by Vault is 5", change(serve(func(w http.ResponseWriter, _ *http.Request) {
 			gatetest.VaultRefuse(w, 403, "namespace not authorized")
@@ -296,10 +293,9 @@ func TestSignalKeepsTheCause(t *testing.T) {
 func TestSignalEndsRun(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())
-	url, ca := gatetest.NewServer(t, func(_ http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
+	url, ca := gatetest.NewServer(t, func(w http.ResponseWriter, r *http.Request) {
 		cancel(SignalError{15})
-		<-r.Context().Done()
+		gatetest.Hang(w, r)
 	})
 	p := newPod(t, url, ca.PEM())
 	p.config.Timeout = time.Hour

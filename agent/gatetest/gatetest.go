@@ -157,6 +157,14 @@ func Refuse(w http.ResponseWriter, status int, reason string) {
 	answer(w, status, map[string]any{"error": reason})
 }
 
+// Hang answers nothing for as long as the client waits, and nothing then: the end of
+// a handler would be an answer, which a client that is just giving up may still read.
+func Hang(_ http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body) // a server sees that the client is gone only after the body
+	<-r.Context().Done()
+	panic(http.ErrAbortHandler)
+}
+
 func answer(w http.ResponseWriter, status int, body map[string]any) {
 	data, err := json.Marshal(body)
 	if err != nil {

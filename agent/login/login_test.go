@@ -121,12 +121,6 @@ func refuse(status int, reason string, headers ...string) http.HandlerFunc {
 	}
 }
 
-func hang(_ http.ResponseWriter, r *http.Request) {
-	// The server notices that the client is gone only once the body is read.
-	_, _ = io.Copy(io.Discard, r.Body)
-	<-r.Context().Done()
-}
-
 func abort(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
 func breakOff(w http.ResponseWriter, _ *http.Request) {
@@ -137,7 +131,7 @@ func breakOff(w http.ResponseWriter, _ *http.Request) {
 func hostiles() []hostile {
 	const js, html = "application/json", "text/html"
 	return []hostile{
-		{"a gateway that hangs is unreachable", hang, Unreachable, "no answer in time", 0},
+		{"a gateway that hangs is unreachable", gatetest.Hang, Unreachable, "no answer in time", 0},
 		{"a connection closed without an answer is unreachable", abort, Unreachable, "closed the connection early", 0},
 		{"an answer that breaks off is unreachable", breakOff, Unreachable, "closed the connection early", 0},
 		{"a denial passes on the reason", refuse(403, "unauthorized: bound service accounts mismatch"), Denied, "denied the login (403 Forbidden): unauthorized: bound service accounts mismatch", 0},
@@ -266,7 +260,7 @@ func TestCertificatesAreVerified(t *testing.T) {
 
 func TestUnreachable(t *testing.T) {
 	t.Parallel()
-	_, ca := gatetest.NewServer(t, hang)
+	_, ca := gatetest.NewServer(t, gatetest.Hang)
 	listen := func(t *testing.T, serve func(net.Conn)) string {
 		t.Helper()
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -360,7 +354,7 @@ func TestCallerEndsLogin(t *testing.T) {
 	started := make(chan struct{})
 	url, ca := gatetest.NewServer(t, func(w http.ResponseWriter, r *http.Request) {
 		close(started)
-		hang(w, r)
+		gatetest.Hang(w, r)
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	go func() { <-started; cancel() }()
@@ -372,7 +366,7 @@ func TestCallerEndsLogin(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	t.Parallel()
-	_, ca := gatetest.NewServer(t, hang)
+	_, ca := gatetest.NewServer(t, gatetest.Hang)
 	good := Options{Protocol: config.ProtocolGateway, URL: "https://gateway.example", CABundle: ca.PEM()}
 	for name, tt := range map[string]struct {
 		change func(*Options)

@@ -189,10 +189,9 @@ func TestSignal(t *testing.T) {
 		t.Run(number.String()+" ends it at once", func(t *testing.T) {
 			t.Parallel()
 			arrived := make(chan struct{}, 16)
-			url, ca := gatetest.NewServer(t, func(_ http.ResponseWriter, r *http.Request) {
-				_, _ = io.Copy(io.Discard, r.Body)
+			url, ca := gatetest.NewServer(t, func(w http.ResponseWriter, r *http.Request) {
 				arrived <- struct{}{}
-				<-r.Context().Done()
+				gatetest.Hang(w, r)
 			})
 			env, dir := surroundings(t, url, ca.PEM())
 			cmd := exec.CommandContext(t.Context(), program)

@@ -48,7 +48,7 @@ func TestScripts(t *testing.T) {
 		case "/redirect":
 			http.Redirect(w, r, "https://elsewhere.example/", http.StatusFound)
 		case "/hang":
-			<-r.Context().Done()
+			gatetest.Hang(w, r)
 		}
 	}
 	url, ca := gatetest.NewServer(t, handler)
