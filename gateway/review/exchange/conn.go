@@ -98,14 +98,15 @@ func bodySize(length, most int64) int64 {
 	return min(length, most) + bytes.MinRead
 }
 
-// quiet says that the server has neither closed the connection nor sent anything that
-// nobody asked for, which would pass for the answer to the next request.
+// quiet says that the server has neither closed the connection nor sent anything, be
+// it a part of a record, that nobody asked for: it would pass for the answer to the
+// next request, or be the beginning of what does.
 func (c *conn) quiet() bool {
 	c.bounded.N = 1
-	c.socket.probing = true
+	c.socket.probing, c.socket.came = true, false
 	defer func() { c.socket.probing = false }()
 	_, err := c.reader.Peek(1)
-	return errors.Is(err, errNothing)
+	return errors.Is(err, errNothing) && !c.socket.came
 }
 
 // errNothing is of a probe that found nothing. It is a timeout, after which TLS goes on.
@@ -115,8 +116,9 @@ var errNothing = os.ErrDeadlineExceeded
 type socket struct {
 	net.Conn
 	raw syscall.RawConn // nil if the connection has none
-	// probing makes Read return errNothing instead of waiting.
-	probing bool
+	// probing makes Read return errNothing instead of waiting, and came says that it
+	// had something.
+	probing, came bool
 }
 
 func newSocket(plain net.Conn) *socket {
@@ -154,5 +156,6 @@ func (s *socket) Read(to []byte) (int, error) {
 	case n == 0:
 		return 0, io.EOF
 	}
+	s.came = true
 	return n, nil
 }
