@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -68,8 +70,27 @@ func (g *gatewayAt) check() (errs []error) {
 	return errs
 }
 
+// checkProxy refuses what is for the gateway where Go would use it for the proxy too.
+func (g *gatewayAt) checkProxy() error {
+	if g.serverName == "" && g.certificateFile == "" {
+		return nil
+	}
+	u, err := url.Parse(g.url)
+	if err != nil {
+		return errors.New("the gateway's address is not a URL")
+	}
+	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
+	if err == nil && proxy != nil && proxy.Scheme == "https" {
+		return usageError{errors.New("a server's name and a client certificate can't be used through a proxy that is itself reached by https; set NO_PROXY, or HTTPS_PROXY to an http address")}
+	}
+	return nil
+}
+
 // files reads the authorities and the client certificate, nil if there is none.
 func (g *gatewayAt) files() (bundle string, own *tls.Certificate, err error) {
+	if err := g.checkProxy(); err != nil {
+		return "", nil, err
+	}
 	if bundle, err = readCA(g.caFile); err != nil || g.certificateFile == "" {
 		return bundle, nil, err
 	}

@@ -175,12 +175,12 @@ func (c *Client) review(ctx context.Context, token, audience string) (*authmetho
 	c.authorise(req, token)
 	res, err := c.authorised.RoundTrip(req)
 	if err != nil {
-		return nil, c.notReached(ctx, err, token)
+		return nil, c.notReached(ctx, asked, err, token)
 	}
 	defer func() { _ = res.Body.Close() }() // read to its end or given up: nothing to learn from it
 	answer, err := readAnswer(res)
 	if err != nil {
-		return nil, c.notReached(ctx, err, token)
+		return nil, c.notReached(ctx, asked, err, token)
 	}
 	return c.read(res, answer, token)
 }
@@ -200,12 +200,12 @@ func (c *Client) authorise(req *http.Request, token string) {
 	req.Header.Set("Authorization", "Bearer "+token)
 }
 
-// notReached explains a request that got no complete answer.
-func (c *Client) notReached(ctx context.Context, err error, token string) error {
+// notReached explains a request that got no complete answer in the time that asked had.
+func (c *Client) notReached(ctx, asked context.Context, err error, token string) error {
 	if ctx.Err() != nil {
 		return ctx.Err() // the caller's deadline, or the caller is gone
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
+	if asked.Err() != nil {
 		err = fmt.Errorf("no answer within %s", c.timeout)
 	}
 	return &Failure{Reason: ReasonUnreachable, Detail: "the API server can't be reached: " + clean(err.Error(), token)}
@@ -230,7 +230,10 @@ func (c *Client) read(res *http.Response, answer []byte, token string) (*authmet
 		return nil, c.refused(res, message(answer), token)
 	}
 	var review struct {
-		Kind   string `json:"kind"`
+		Kind string `json:"kind"`
+		Spec struct {
+			Token string `json:"token"`
+		} `json:"spec"`
 		Status struct {
 			Authenticated bool     `json:"authenticated"`
 			Audiences     []string `json:"audiences"`
@@ -244,6 +247,12 @@ func (c *Client) read(res *http.Response, answer []byte, token string) (*authmet
 	}
 	if err := json.Unmarshal(answer, &review); err != nil || review.Kind != "TokenReview" {
 		return nil, &Failure{Reason: ReasonMalformed, Detail: "the API server's answer is not a TokenReview; is that address an API server's?"}
+	}
+	// The API server returns what it was asked with its verdict. That is looked at so
+	// that nothing between here and there, a proxy or a connection that is out of step,
+	// can give one token's verdict for another's.
+	if asked := review.Spec.Token; asked != "" && asked != token {
+		return nil, &Failure{Reason: ReasonMalformed, Detail: "the answer is about another token than was asked about; is there a proxy before the API server?"}
 	}
 	status := &review.Status
 	if !status.Authenticated || status.User.Username == "" {

@@ -107,6 +107,7 @@ func TestReviewFailures(t *testing.T) {
 				}
 			}
 		}, ReasonMalformed, 0},
+		{"an answer about another token", answers(201, `{"kind":"TokenReview","spec":{"token":"b.b.b"},"status":{"authenticated":true,"user":{"username":"u"}}}`), ReasonMalformed, 0},
 		{"an answer that breaks off", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")
 			_, _ = io.WriteString(w, `{"kind":`)

@@ -133,7 +133,12 @@ func (t *transport) readFiles(config *rest.Config) error {
 		if err != nil {
 			return fmt.Errorf("read the API server's CA: %w", err)
 		}
-		t.ca = ca
+		// What TLSConfigFor has read may be older than this.
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(ca) {
+			return fmt.Errorf("the API server's CA: no certificate is in %s", config.CAFile)
+		}
+		t.ca, t.tls.RootCAs = ca, pool
 	}
 	if len(config.CertData) > 0 || config.CertFile == "" || config.KeyFile == "" {
 		return nil
@@ -161,7 +166,7 @@ func (t *transport) readPair() (*tls.Certificate, error) {
 	if err := errors.Join(certErr, keyErr); err != nil {
 		return nil, err
 	}
-	if bytes.Equal(cert, t.cert) && bytes.Equal(key, t.key) {
+	if t.cert != nil && bytes.Equal(cert, t.cert) && bytes.Equal(key, t.key) {
 		return nil, nil //nolint:nilnil // no change is not an error
 	}
 	pair, err := tls.X509KeyPair(cert, key)

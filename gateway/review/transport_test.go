@@ -1,6 +1,7 @@
 package review
 
 import (
+	"context"
 	"encoding/pem"
 	"errors"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -79,6 +81,46 @@ func TestNewRefusesAProxyThatCanNotBeFound(t *testing.T) {
 	config := &rest.Config{Host: "https://x", Proxy: func(*http.Request) (*url.URL, error) { return nil, errors.New("bad proxy") }}
 	if _, err := New(Options{Config: config}); err == nil {
 		t.Error("a client without its proxy")
+	}
+}
+
+func TestWhereConnectionsGo(t *testing.T) {
+	t.Parallel()
+	for host, want := range map[string]string{
+		"https://api.example":      "api.example:443",
+		"https://api.example:6443": "api.example:6443",
+		"https://[::1]":            "[::1]:443",
+		"https://[::1]:6443/sub":   "[::1]:6443",
+	} {
+		var dialled string
+		config := &rest.Config{Host: host, Dial: func(_ context.Context, _, address string) (net.Conn, error) {
+			dialled = address
+			return nil, errors.New("nobody is there")
+		}}
+		client, err := New(Options{Config: config, AnyIssuer: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Review(t.Context(), token, "a"); err == nil || !strings.Contains(err.Error(), "nobody is there") || dialled != want {
+			t.Errorf("%s: %q was dialled: %v", host, dialled, err)
+		}
+		client.Close()
+	}
+}
+
+func TestNewRefusesEmptyFiles(t *testing.T) {
+	t.Parallel()
+	empty := filepath.Join(t.TempDir(), "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, files := range map[string]rest.TLSClientConfig{
+		"a client certificate": {CertFile: empty, KeyFile: empty},
+		"a CA":                 {CAFile: empty},
+	} {
+		if _, err := New(Options{Config: &rest.Config{Host: "https://x", TLSClientConfig: files}}); err == nil {
+			t.Errorf("%s that is empty is taken", name)
+		}
 	}
 }
 

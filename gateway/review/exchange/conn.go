@@ -102,6 +102,9 @@ func bodySize(length, most int64) int64 {
 // it a part of a record, that nobody asked for: it would pass for the answer to the
 // next request, or be the beginning of what does.
 func (c *conn) quiet() bool {
+	if c.socket.raw == nil {
+		return false // nobody can tell
+	}
 	c.bounded.N = 1
 	c.socket.probing, c.socket.came = true, false
 	defer func() { c.socket.probing = false }()
@@ -116,8 +119,8 @@ var errNothing = os.ErrDeadlineExceeded
 type socket struct {
 	net.Conn
 	raw syscall.RawConn // nil if the connection has none
-	// probing makes Read return errNothing instead of waiting, and came says that it
-	// had something.
+	// probing makes Read return errNothing instead of waiting, and Write fail; came says
+	// that there was something to read.
 	probing, came bool
 }
 
@@ -131,13 +134,19 @@ func newSocket(plain net.Conn) *socket {
 	return s
 }
 
+// Write implements net.Conn. A probe writes nothing, whatever the server has sent: TLS
+// would answer some of it, for which nothing bounds the time.
+func (s *socket) Write(b []byte) (int, error) {
+	if s.probing {
+		return 0, errNothing
+	}
+	return s.Conn.Write(b) //nolint:wrapcheck // it is the connection
+}
+
 // Read implements net.Conn.
 func (s *socket) Read(to []byte) (int, error) {
 	if !s.probing {
 		return s.Conn.Read(to) //nolint:wrapcheck // it is the connection
-	}
-	if s.raw == nil {
-		return 0, errNothing
 	}
 	var n int
 	var failed error

@@ -6,6 +6,9 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -119,10 +122,16 @@ func TestConnectionsThatNobodyUsesAreClosed(t *testing.T) {
 	for _, tt := range []struct {
 		name string
 		want time.Duration
-		act  func(*bench)
+		act  func(*Pool)
 	}{
-		{"after their time", idleTimeout, func(*bench) {}},
-		{"when the pool is closed", 0, func(b *bench) { b.CloseIdleConnections() }},
+		{"after their time", idleTimeout, func(*Pool) {}},
+		{"after their time since they were used last", idleTimeout + idleTimeout/2, func(p *Pool) {
+			time.Sleep(idleTimeout / 2)
+			c := p.idle[0]
+			p.idle = nil
+			p.put(c)
+		}},
+		{"when the pool is closed", 0, func(p *Pool) { p.CloseIdleConnections() }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -145,7 +154,7 @@ func TestConnectionsThatNobodyUsesAreClosed(t *testing.T) {
 					t.Fatal(err)
 				}
 				began := time.Now()
-				tt.act(b)
+				tt.act(p)
 				if got := (<-ended).Sub(began); got != tt.want {
 					t.Errorf("after %s", got)
 				}
@@ -156,5 +165,135 @@ func TestConnectionsThatNobodyUsesAreClosed(t *testing.T) {
 				<-ended
 			})
 		})
+	}
+}
+
+func TestAServerThatNeverEndsItsHandshake(t *testing.T) {
+	t.Parallel()
+	_, client := pair(t)
+	synctest.Test(t, func(t *testing.T) {
+		p, err := New(Options{Address: "x:1", TLS: client, MaxAnswer: most, Dial: func(context.Context, string, string) (net.Conn, error) {
+			here, there := net.Pipe()
+			go func() { _, _ = io.Copy(io.Discard, there) }()
+			return here, nil
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, _, err := (&bench{Pool: p}).ask(t.Context(), t); err == nil || !strings.Contains(err.Error(), "not done within 5s") {
+			t.Errorf("error %v", err)
+		}
+		if got := time.Since(began); got != handshakeTimeout {
+			t.Errorf("after %s", got)
+		}
+	})
+}
+
+// watched counts how often its deadline is set.
+type watched struct {
+	net.Conn
+	deadlines atomic.Int64
+}
+
+func (w *watched) SetDeadline(time.Time) error {
+	w.deadlines.Add(1)
+	return nil
+}
+
+func (w *watched) Close() error { return nil }
+
+// Of a request that was given up nothing may be left on a connection for another,
+// and of one that was answered no watch on it.
+func TestTheEndOfAnExchange(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name              string
+		before, cancelled bool // cancelled before the exchange, or after it
+		status            string
+		certificate       bool
+		kept              bool
+	}{
+		{name: "it was answered", kept: true},
+		{name: "it was answered, and given up later", cancelled: true, kept: true},
+		{name: "it was given up, and answered all the same", before: true},
+		{name: "the client is not known any more", status: "401 Unauthorized", kept: true},
+		{name: "the client's certificate is not known any more", status: "401 Unauthorized", certificate: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				config := &tls.Config{ServerName: "x", MinVersion: tls.VersionTLS12}
+				if tt.certificate {
+					config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return new(tls.Certificate), nil }
+				}
+				p, err := New(Options{Address: "x:1", TLS: config, MaxAnswer: most, Dial: new(net.Dialer).DialContext})
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				if tt.before {
+					cancel()
+				}
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://x/", http.NoBody)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text := fine
+				if tt.status != "" {
+					text = strings.Replace(text, "201 Created", tt.status, 1)
+				}
+				plain := new(watched)
+				if _, err := p.over(ctx, newConn(newSocket(plain), says([]byte(text))), req, nil); err != nil {
+					t.Fatal(err)
+				}
+				if tt.cancelled {
+					cancel()
+				}
+				synctest.Wait()
+				if kept := len(p.idle) == 1; kept != tt.kept {
+					t.Errorf("kept: %t", kept)
+				}
+				if tt.kept && plain.deadlines.Load() > 0 {
+					t.Error("the request that was given up ends the connection of another")
+				}
+				p.CloseIdleConnections()
+			})
+		})
+	}
+}
+
+// piecemeal gives its parts one by one.
+type piecemeal struct{ parts []string }
+
+func (p *piecemeal) Write(b []byte) (int, error) { return len(b), nil }
+
+func (p *piecemeal) Read(to []byte) (int, error) {
+	if len(p.parts) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(to, p.parts[0])
+	p.parts = p.parts[1:]
+	return n, nil
+}
+
+// Nothing of an answer that is too long has come that was not read.
+func TestAConnectionInTheMiddleOfAnAnswer(t *testing.T) {
+	t.Parallel()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "https://x/", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newConn(nil, &piecemeal{parts: []string{"HTTP/1.1 200 OK\r\nContent-Length: 2000\r\n\r\n", strings.Repeat("x", most+1)}})
+	if res, reusable, err := c.exchange(req, nil, most); err != nil || res.ContentLength != most+1 || reusable {
+		t.Errorf("%+v, can be used again: %t, error %v", res, reusable, err)
+	}
+}
+
+func TestAConnectionThatCanNotBeAsked(t *testing.T) {
+	t.Parallel()
+	if newConn(newSocket(new(watched)), says([]byte(fine))).quiet() {
+		t.Error("it is said to be quiet")
 	}
 }

@@ -119,7 +119,9 @@ func (p *Pool) over(ctx context.Context, c *conn, req *http.Request, text []byte
 	stop := context.AfterFunc(ctx, c.interrupt)
 	res, reusable, err := c.exchange(req, text, p.maxAnswer)
 	interrupted := !stop()
-	if reusable && !interrupted {
+	// Whoever is not known by its certificate may have got another one since.
+	stale := res != nil && res.StatusCode == http.StatusUnauthorized && p.tls.GetClientCertificate != nil
+	if reusable && !interrupted && !stale {
 		p.put(c)
 	} else {
 		c.close()
@@ -143,6 +145,9 @@ func (p *Pool) connect(ctx context.Context) (*conn, error) {
 		_ = plain.Close() // nothing is lost with it
 		if ctx.Err() != nil {
 			return nil, ctx.Err() //nolint:wrapcheck // the caller's own
+		}
+		if bounded.Err() != nil {
+			return nil, fmt.Errorf("TLS handshake with %s: not done within %s", p.address, handshakeTimeout)
 		}
 		return nil, fmt.Errorf("TLS handshake with %s: %w", p.address, err)
 	}
