@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,6 +59,51 @@ func fill(t *testing.T, dir string) string {
 	return name
 }
 
+// writes are the secrets that were tried to write, by their names.
+type writes struct {
+	stored, refused []string
+}
+
+func (*writes) value() string { return strings.Repeat("x", 60_000) }
+
+// untilRefused writes until the disk has no room for one more. There may be room again
+// for the one after: what was refused has left pages in the file that are free.
+func (w *writes) untilRefused(t *testing.T, g *folder.Gateway, session string) {
+	t.Helper()
+	for {
+		name := "/secret-" + strconv.Itoa(len(w.stored)+len(w.refused))
+		began := time.Now()
+		a := g.MustAsk(t, "/create-secret", "token", session, "name", name, "value", w.value())
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it took %s to write", took)
+		}
+		if a.Status == http.StatusOK {
+			w.stored = append(w.stored, name)
+			continue
+		}
+		if a.Status != http.StatusServiceUnavailable || a.Error == "" || strings.Contains(a.Error, w.value()[:100]) {
+			t.Fatalf("a write to a full disk: %+v", a)
+		}
+		w.refused = append(w.refused, name)
+		return
+	}
+}
+
+// check reads all of them.
+func (w *writes) check(t *testing.T, g *folder.Gateway, session string) {
+	t.Helper()
+	for _, name := range w.stored {
+		if a := g.MustAsk(t, "/get-secret-value", "token", session, "names", []string{name}); a.Values[name] != w.value() {
+			t.Errorf("%s is lost: %d %s", name, a.Status, a.Error)
+		}
+	}
+	for _, name := range w.refused {
+		if a := g.MustAsk(t, "/get-secret-value", "token", session, "names", []string{name}); a.Status != http.StatusNotFound {
+			t.Errorf("%s was refused: %d", name, a.Status)
+		}
+	}
+}
+
 // On a full disk nothing can be changed, and everything else goes on; when there is
 // room again, changes are possible without a restart.
 func TestFullDisk(t *testing.T) {
@@ -70,27 +116,9 @@ func TestFullDisk(t *testing.T) {
 	g.Want(t, "/create-secret", "token", session, "name", "/before", "value", "v")
 	filler := fill(t, disk)
 
-	value := strings.Repeat("x", 60_000)
-	stored, refused := 0, folder.Answer{}
-	for refused.Status == 0 {
-		a := g.MustAsk(t, "/create-secret", "token", session, "name", "/secret-"+strings.Repeat("i", stored+1), "value", value)
-		if a.Status == http.StatusOK {
-			stored++
-			continue
-		}
-		refused = a
-	}
-	if refused.Status != http.StatusServiceUnavailable || refused.Error == "" || strings.Contains(refused.Error, value[:100]) {
-		t.Errorf("a write to a full disk: %+v", refused)
-	}
+	var w writes
 	for range 20 {
-		began := time.Now()
-		if a := g.MustAsk(t, "/create-secret", "token", session, "name", "/refused", "value", value); a.Status != http.StatusServiceUnavailable {
-			t.Errorf("a write to a full disk: %+v", a)
-		}
-		if took := time.Since(began); took > 5*time.Second {
-			t.Errorf("it took %s to fail", took)
-		}
+		w.untilRefused(t, g, session)
 		if a := g.MustAsk(t, "/validate-token", "token", session); !a.IsValid {
 			t.Errorf("the session is lost: %+v", a)
 		}
@@ -101,41 +129,31 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("a read: %+v", a)
 		}
 	}
-	checkRestart(t, f, g, session)
+	checkRestart(t, f, g, session, &w)
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
 	g = f.MustStart(t)
 	filler = fill(t, disk)
-	for g.MustAsk(t, "/create-secret", "token", session, "name", "/secret-"+strings.Repeat("i", stored+1), "value", value).Status == http.StatusOK {
-		stored++
-	}
+	w.untilRefused(t, g, session)
 	if err := os.Remove(filler); err != nil {
 		t.Fatal(err)
 	}
 	g.Want(t, "/create-secret", "token", session, "name", "/after", "value", "v")
-	if a := g.MustAsk(t, "/get-secret-value", "token", session, "names", []string{"/refused"}); a.Status != http.StatusNotFound {
-		t.Errorf("what was refused: %+v", a)
-	}
-	for i := range stored {
-		name := "/secret-" + strings.Repeat("i", i+1)
-		if a := g.MustAsk(t, "/get-secret-value", "token", session, "names", []string{name}); a.Values[name] != value {
-			t.Errorf("%s is lost: %d %s", name, a.Status, a.Error)
-		}
-	}
+	w.check(t, g, session)
 	if err := g.Stop(); err != nil {
 		t.Error(err)
 	}
 	f.CheckDatabase(t)
-	if stored < 2 {
-		t.Errorf("only %d secrets fitted", stored)
+	if len(w.stored) < 2 {
+		t.Errorf("only %d secrets fitted", len(w.stored))
 	}
-	t.Logf("%d secrets fitted", stored)
+	t.Logf("%d secrets fitted, %d did not", len(w.stored), len(w.refused))
 }
 
 // checkRestart kills a gateway whose disk is full: the next one starts, although it
 // can write nothing.
-func checkRestart(t *testing.T, f *folder.Folder, g *folder.Gateway, session string) {
+func checkRestart(t *testing.T, f *folder.Folder, g *folder.Gateway, session string, w *writes) {
 	t.Helper()
 	if err := g.Kill(); err != nil {
 		t.Fatal(err)
@@ -144,9 +162,7 @@ func checkRestart(t *testing.T, f *folder.Folder, g *folder.Gateway, session str
 	if a := g.MustAsk(t, "/validate-token", "token", session); !a.IsValid {
 		t.Errorf("after a restart on a full disk the session is lost: %+v", a)
 	}
-	if a := g.MustAsk(t, "/create-secret", "token", session, "name", "/refused", "value", strings.Repeat("x", 60_000)); a.Status != http.StatusServiceUnavailable {
-		t.Errorf("a write after a restart on a full disk: %+v", a)
-	}
+	w.untilRefused(t, g, session)
 	if err := g.Stop(); err != nil {
 		t.Error(err)
 	}
