@@ -168,6 +168,10 @@ func (s *Server) Run(ctx context.Context) error {
 	o := &s.options
 	api := s.server(o.API)
 	api.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: o.Certificates.GetCertificate}
+	// Answers are small, and most callers make one request: sizes that begin with a
+	// packet's and grow, which spare a reader of a long one the wait for the rest of a
+	// record, would only send an answer in three.
+	api.TLSConfig.DynamicRecordSizingDisabled = true
 	if o.ClientCAs != nil {
 		api.TLSConfig = o.ClientCAs.admit(api.TLSConfig, o.ClientCertificates, s.admitted)
 	}

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -22,7 +21,6 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"k8s.io/client-go/rest"
-	clienttransport "k8s.io/client-go/transport"
 
 	"github.com/gatepass/gatepass/gateway/authmethod"
 )
@@ -70,8 +68,7 @@ type Client struct {
 	// the API server and must not get the token.
 	authorised http.RoundTripper
 	userAgent  string
-	// credential, if set, returns the reviewer's bearer token.
-	credential func() (string, error)
+	bearer     *bearer // nil if the reviewer has no bearer token
 	self       bool
 	issuer     string
 	anyIssuer  bool
@@ -109,20 +106,8 @@ func New(o Options) (*Client, error) {
 		observe:   o.Observe,
 
 		authorised: authorised,
+		bearer:     newBearer(o.Config),
 		userAgent:  o.Config.UserAgent,
-	}
-	switch {
-	case o.Config.BearerTokenFile != "":
-		file := clienttransport.NewCachedFileTokenSource(o.Config.BearerTokenFile)
-		c.credential = func() (string, error) {
-			read, err := file.Token()
-			if err != nil {
-				return "", err //nolint:wrapcheck // nobody reads it
-			}
-			return read.AccessToken, nil
-		}
-	case o.Config.BearerToken != "":
-		c.credential = func() (string, error) { return o.Config.BearerToken, nil }
 	}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
@@ -185,21 +170,6 @@ func (c *Client) review(ctx context.Context, token, audience string) (*authmetho
 	return c.read(res, answer, token)
 }
 
-// authorise sets the credential, where it is a bearer token: client-go would copy the
-// request to do so. What is not set here, client-go sets.
-func (c *Client) authorise(req *http.Request, token string) {
-	if !c.self {
-		if c.credential == nil {
-			return
-		}
-		var err error
-		if token, err = c.credential(); err != nil { // client-go has what it read before
-			return
-		}
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-}
-
 // notReached explains a request that got no complete answer in the time that asked had.
 func (c *Client) notReached(ctx, asked context.Context, err error, token string) error {
 	if ctx.Err() != nil {
@@ -209,61 +179,6 @@ func (c *Client) notReached(ctx, asked context.Context, err error, token string)
 		err = fmt.Errorf("no answer within %s", c.timeout)
 	}
 	return &Failure{Reason: ReasonUnreachable, Detail: "the API server can't be reached: " + clean(err.Error(), token)}
-}
-
-// readAnswer reads no more than a byte beyond the bound.
-func readAnswer(res *http.Response) ([]byte, error) {
-	var answer bytes.Buffer
-	if 0 < res.ContentLength && res.ContentLength <= maxAnswer {
-		answer.Grow(int(res.ContentLength) + bytes.MinRead)
-	}
-	_, err := answer.ReadFrom(io.LimitReader(res.Body, maxAnswer+1))
-	return answer.Bytes(), err //nolint:wrapcheck // the caller explains it
-}
-
-// read makes sense of an answer.
-func (c *Client) read(res *http.Response, answer []byte, token string) (*authmethod.User, error) {
-	if len(answer) > maxAnswer {
-		return nil, &Failure{Reason: ReasonMalformed, Detail: fmt.Sprintf("the API server's answer has more than %d bytes", maxAnswer)}
-	}
-	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
-		return nil, c.refused(res, message(answer), token)
-	}
-	var review struct {
-		Kind string `json:"kind"`
-		Spec struct {
-			Token string `json:"token"`
-		} `json:"spec"`
-		Status struct {
-			Authenticated bool     `json:"authenticated"`
-			Audiences     []string `json:"audiences"`
-			Error         string   `json:"error"`
-			User          struct {
-				Username string              `json:"username"`
-				UID      string              `json:"uid"`
-				Extra    map[string][]string `json:"extra"`
-			} `json:"user"`
-		} `json:"status"`
-	}
-	if err := json.Unmarshal(answer, &review); err != nil || review.Kind != "TokenReview" {
-		return nil, &Failure{Reason: ReasonMalformed, Detail: "the API server's answer is not a TokenReview; is that address an API server's?"}
-	}
-	// The API server returns what it was asked with its verdict. That is looked at so
-	// that nothing between here and there, a proxy or a connection that is out of step,
-	// can give one token's verdict for another's.
-	if asked := review.Spec.Token; asked != "" && asked != token {
-		return nil, &Failure{Reason: ReasonMalformed, Detail: "the answer is about another token than was asked about; is there a proxy before the API server?"}
-	}
-	status := &review.Status
-	if !status.Authenticated || status.User.Username == "" {
-		return nil, rejectionFor(clean(status.Error, token))
-	}
-	return &authmethod.User{
-		Username:  status.User.Username,
-		UID:       status.User.UID,
-		Extra:     status.User.Extra,
-		Audiences: status.Audiences,
-	}, nil
 }
 
 // refused explains an answer that is not a TokenReview. What is quoted is cleaned
@@ -310,19 +225,6 @@ func requestBody(token, audience string) ([]byte, error) {
 		body = append(body, ']')
 	}
 	return append(body, "}}"...), nil
-}
-
-// message takes the text out of a Kubernetes Status, or out of whatever a
-// proxy in between said. It is to be cleaned.
-func message(answer []byte) string {
-	var status struct {
-		Message string `json:"message"`
-	}
-	text := string(answer)
-	if json.Unmarshal(answer, &status) == nil && status.Message != "" {
-		text = status.Message
-	}
-	return text
 }
 
 // jwtLike is what may be a token, ours or another: a JWT, or the beginning of
