@@ -1,0 +1,82 @@
+package catalog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/gatepass/gatepass/gateway/store"
+)
+
+// keptSecrets are those that the caller gives, and for each that the caller leaves
+// out the one that there is.
+func (a *accessor) keptSecrets(ctx context.Context, old *authConfig, c *AuthConfig) (configSecrets, error) {
+	secrets, err := a.configSecrets(ctx, old)
+	if errors.Is(err, store.ErrNotFound) {
+		return secrets, store.ErrConflict // somebody has changed it since the view was made
+	}
+	if err != nil {
+		return secrets, err
+	}
+	if c.Host != old.Host && c.Reviewer == ReviewerToken && len(c.ReviewerJWT) == 0 {
+		// It would be sent to a server that its owner did not choose.
+		return secrets, invalid("the host changes; give the reviewer's token for the new one")
+	}
+	for _, s := range []struct {
+		kept  *[]byte
+		given []byte
+		of    Reviewer
+	}{{&secrets.ReviewerJWT, c.ReviewerJWT, ReviewerToken}, {&secrets.ClientKey, c.ClientKey, ReviewerCertificate}} {
+		if c.Reviewer != s.of {
+			*s.kept = nil
+		} else if len(s.given) > 0 {
+			*s.kept = s.given
+		}
+	}
+	switch {
+	case len(c.SigningKey) > 0:
+		secrets.SigningKey = c.SigningKey
+	case c.AccessID != old.AccessID:
+		secrets.SigningKey = nil
+	}
+	return secrets, nil
+}
+
+// configSecrets opens the secrets of an auth config.
+func (c *Catalog) configSecrets(ctx context.Context, of *authConfig) (configSecrets, error) {
+	if of.Secret == 0 {
+		return configSecrets{}, nil
+	}
+	plain, err := c.open(ctx, configSecretKey(of.ID, of.Secret))
+	if err != nil {
+		return configSecrets{}, err
+	}
+	defer clear(plain)
+	secrets, err := decode[configSecrets](plain)
+	if err != nil {
+		return configSecrets{}, fmt.Errorf("the secrets of auth config %s can't be read", of.name)
+	}
+	return secrets, nil
+}
+
+// checkSigningKey makes sure that sessions by an auth config can be signed, and
+// with one key whichever config they come by.
+func checkSigningKey(m *method, key []byte) error {
+	switch {
+	case len(key) == 0 && m != nil && !m.declared && m.Key == 0:
+		return invalid("the signing key is missing: the gateway has only the public key of auth method %s", m.name)
+	case len(key) == 0:
+		return nil
+	case m == nil:
+		return invalid("a signing key is for an auth config that belongs to an auth method")
+	case m.declared:
+		return invalid("leave the signing key out: the configuration file says what auth method %s signs with", m.name)
+	}
+	if _, err := parsePrivateKey(key); err != nil {
+		return err
+	}
+	if !sameKey(key, m.PublicKey) {
+		return invalid("the signing key is not the private key of auth method %s; give the one that its creation returned, or leave it out", m.name)
+	}
+	return nil
+}
