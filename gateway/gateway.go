@@ -143,7 +143,6 @@ type Gateway struct {
 	clients        *rates[netip.Prefix]
 	// by access id
 	methodLogins, methodCommands *rates[string]
-	bodies                       bodies
 	byName                       map[string]*route
 	reviews                      *tokenreview.Handler
 	vault                        *vault.Handler

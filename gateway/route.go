@@ -62,7 +62,6 @@ func (g *Gateway) routes() []route {
 type call struct {
 	*http.Request
 	writer http.ResponseWriter
-	bodies *bodies
 	// state is nil as long as there is no valid configuration.
 	state State
 	// turns are to be given back when the answer is written.
@@ -166,7 +165,7 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, name string) {
 		writeRefusal(w, refuse(http.StatusMethodNotAllowed, "use POST"))
 		return
 	}
-	c := &call{Request: r, writer: w, bodies: &g.bodies, state: g.state()}
+	c := &call{Request: r, writer: w, state: g.state()}
 	defer c.giveBack()
 	answer, refused := g.perform(r.Context(), c, found)
 	status := http.StatusOK
@@ -178,7 +177,7 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, name string) {
 		writeRefusal(w, refused)
 		return
 	}
-	g.writeAnswer(w, answer)
+	writeAnswer(w, answer)
 }
 
 // perform does what a route is for, when it is a large request's turn.
@@ -211,9 +210,8 @@ func (c *call) decode(limit int64, v any) *refusal {
 	if size < 0 {
 		size = limit
 	}
-	body := c.bodies.take()
-	defer c.bodies.giveBack(body)
-	body.Grow(int(size) + bytes.MinRead)
+	body := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	defer func() { clear(body.Bytes()) }()
 	_, err := body.ReadFrom(http.MaxBytesReader(c.writer, c.Body, limit))
 	var maxBytes *http.MaxBytesError
 	switch {
@@ -259,14 +257,14 @@ func (g *Gateway) serveReady(w http.ResponseWriter) {
 	writeRaw(w, http.StatusOK, []byte(`{"status":"ok"}`))
 }
 
-func (g *Gateway) writeAnswer(w http.ResponseWriter, answer any) {
-	body := g.bodies.take()
-	defer g.bodies.giveBack(body)
-	if err := json.MarshalWrite(body, answer); err != nil {
+func writeAnswer(w http.ResponseWriter, answer any) {
+	body, err := json.Marshal(answer)
+	if err != nil {
 		writeRefusal(w, refuse(http.StatusInternalServerError, "internal error"))
 		return
 	}
-	writeRaw(w, http.StatusOK, body.Bytes())
+	writeRaw(w, http.StatusOK, body)
+	clear(body) // it may hold a token or a value
 }
 
 func writeRefusal(w http.ResponseWriter, f *refusal) {

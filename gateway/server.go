@@ -168,9 +168,9 @@ func (s *Server) Run(ctx context.Context) error {
 	o := &s.options
 	api := s.server(o.API)
 	api.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: o.Certificates.GetCertificate}
-	// Answers are small, and most callers make one request: sizes that begin with a
-	// packet's and grow, which spare a reader of a long one the wait for the rest of a
-	// record, would only send an answer in three.
+	// Records that begin with a packet's size and grow are for long answers, whose
+	// readers begin with what has come. The first session over a connection, mostly the
+	// only one, would go out in two, each with a system call of its own.
 	api.TLSConfig.DynamicRecordSizingDisabled = true
 	if o.ClientCAs != nil {
 		api.TLSConfig = o.ClientCAs.admit(api.TLSConfig, o.ClientCertificates, s.admitted)

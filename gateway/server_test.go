@@ -314,3 +314,59 @@ func TestServerLogLevels(t *testing.T) {
 		}
 	}
 }
+
+// recorded keeps what has come.
+type recorded struct {
+	net.Conn
+	came bytes.Buffer
+}
+
+func (r *recorded) Read(to []byte) (int, error) {
+	n, err := r.Conn.Read(to)
+	r.came.Write(to[:n])
+	return n, err //nolint:wrapcheck // it is the connection
+}
+
+// records counts the TLS records that have come since, by their lengths (RFC 8446,
+// section 5.1).
+func (r *recorded) records() (count int) {
+	for r.came.Len() > 0 {
+		header := r.came.Next(5)
+		r.came.Next(int(header[3])<<8 | int(header[4]))
+		count++
+	}
+	return count
+}
+
+func TestAFirstAnswerOfSomeKilobytesIsOneRecord(t *testing.T) {
+	t.Parallel()
+	r := run(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { writeRaw(w, http.StatusOK, make([]byte, 3000)) }), 0, func() error { return nil })
+	plain, err := new(net.Dialer).DialContext(t.Context(), "tcp", strings.TrimPrefix(r.api, "https://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := &recorded{Conn: plain}
+	transport, ok := r.client.Transport.(*http.Transport)
+	if !ok {
+		t.Fatalf("the client's transport is a %T", r.client.Transport)
+	}
+	c := tls.Client(seen, transport.TLSClientConfig)
+	defer func() { _ = c.Close() }()
+	if err := c.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	seen.records()
+	if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, res.Body); err != nil || n != 3000 {
+		t.Fatalf("%d bytes, error %v", n, err)
+	}
+	if got := seen.records(); got != 1 {
+		t.Errorf("it came in %d", got)
+	}
+}

@@ -147,8 +147,8 @@ func (c *configure) files(in *input, path, name string) (key string, err error) 
 		}
 	}
 	at := gatewayAt{caFile: p.CAFile, certificateFile: p.ClientCertificateFile, keyFile: p.ClientKeyFile}
-	if errs := at.checkPair(); errs != nil {
-		return "", usageError{errs}
+	if err := at.checkPair(); err != nil {
+		return "", usageError{err}
 	}
 	_, _, err = at.files()
 	return key, err

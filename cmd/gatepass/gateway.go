@@ -88,9 +88,6 @@ func (g *gatewayAt) checkProxy() error {
 
 // files reads the authorities and the client certificate, nil if there is none.
 func (g *gatewayAt) files() (bundle string, own *tls.Certificate, err error) {
-	if err := g.checkProxy(); err != nil {
-		return "", nil, err
-	}
 	if bundle, err = readCA(g.caFile); err != nil || g.certificateFile == "" {
 		return bundle, nil, err
 	}
@@ -101,9 +98,17 @@ func (g *gatewayAt) files() (bundle string, own *tls.Certificate, err error) {
 	return bundle, &pair, nil
 }
 
+// prepare is files for a connection that can be made.
+func (g *gatewayAt) prepare() (bundle string, own *tls.Certificate, err error) {
+	if err := g.checkProxy(); err != nil {
+		return "", nil, err
+	}
+	return g.files()
+}
+
 // client makes a client for it.
 func (g *gatewayAt) client() (*client.Client, error) {
-	bundle, own, err := g.files()
+	bundle, own, err := g.prepare()
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func (w *who) logIn(ctx context.Context, at *gatewayAt) (session.Session, error)
 }
 
 func (w *who) logInByPod(ctx context.Context, at *gatewayAt) (session.Session, error) {
-	bundle, own, err := at.files()
+	bundle, own, err := at.prepare()
 	if err != nil {
 		return session.Session{}, err
 	}

@@ -8,27 +8,34 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// gauges are a catalog's, by their names and the values of their labels.
+func gauges(t *testing.T, c *Catalog) map[string]float64 {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	if err := c.Register(registry); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			name := []string{f.GetName()}
+			for _, label := range m.GetLabel() {
+				name = append(name, label.GetValue())
+			}
+			values[strings.Join(name, " ")] = m.GetGauge().GetValue()
+		}
+	}
+	return values
+}
+
 func TestMetrics(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	registry := prometheus.NewRegistry()
-	r.must(r.Register(registry))
-	read := func() map[string]float64 {
-		families, err := registry.Gather()
-		r.must(err)
-		values := map[string]float64{}
-		for _, f := range families {
-			for _, m := range f.GetMetric() {
-				name := []string{f.GetName()}
-				for _, label := range m.GetLabel() {
-					name = append(name, label.GetValue())
-				}
-				values[strings.Join(name, " ")] = m.GetGauge().GetValue()
-			}
-		}
-		return values
-	}
-	before := read()
+	before := gauges(t, r.Catalog)
 	if before["gatepass_gateway_catalog_ready"] != 1 {
 		t.Errorf("a catalog that was read: %v", before)
 	}
@@ -46,7 +53,7 @@ func TestMetrics(t *testing.T) {
 	} {
 		want[more]++
 	}
-	if got := read(); !maps.Equal(got, want) {
+	if got := gauges(t, r.Catalog); !maps.Equal(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
 }

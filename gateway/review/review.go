@@ -21,6 +21,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 	"k8s.io/client-go/rest"
+	clienttransport "k8s.io/client-go/transport"
 
 	"github.com/gatepass/gatepass/gateway/authmethod"
 )
@@ -68,7 +69,8 @@ type Client struct {
 	// the API server and must not get the token.
 	authorised http.RoundTripper
 	userAgent  string
-	bearer     *bearer // nil if the reviewer has no bearer token
+	// credential, if set, returns the reviewer's bearer token.
+	credential func() (string, error)
 	self       bool
 	issuer     string
 	anyIssuer  bool
@@ -106,8 +108,20 @@ func New(o Options) (*Client, error) {
 		observe:   o.Observe,
 
 		authorised: authorised,
-		bearer:     newBearer(o.Config),
 		userAgent:  o.Config.UserAgent,
+	}
+	switch {
+	case o.Config.BearerTokenFile != "":
+		file := clienttransport.NewCachedFileTokenSource(o.Config.BearerTokenFile)
+		c.credential = func() (string, error) {
+			read, err := file.Token()
+			if err != nil {
+				return "", err //nolint:wrapcheck // nobody reads it
+			}
+			return read.AccessToken, nil
+		}
+	case o.Config.BearerToken != "":
+		c.credential = func() (string, error) { return o.Config.BearerToken, nil }
 	}
 	if c.timeout == 0 {
 		c.timeout = defaultTimeout
@@ -168,6 +182,21 @@ func (c *Client) review(ctx context.Context, token, audience string) (*authmetho
 		return nil, c.notReached(ctx, asked, err, token)
 	}
 	return c.read(res, answer, token)
+}
+
+// authorise sets the credential, where it is a bearer token: client-go would copy the
+// request to do so. What is not set here, client-go sets.
+func (c *Client) authorise(req *http.Request, token string) {
+	if !c.self {
+		if c.credential == nil {
+			return
+		}
+		var err error
+		if token, err = c.credential(); err != nil { // client-go has what it read before
+			return
+		}
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
 }
 
 // notReached explains a request that got no complete answer in the time that asked had.

@@ -129,16 +129,11 @@ func proxied(proxy func(*http.Request) (*url.URL, error), dial func(context.Cont
 func (t *transport) readFiles(config *rest.Config) error {
 	if len(config.CAData) == 0 && config.CAFile != "" {
 		t.caFile = config.CAFile
-		ca, err := os.ReadFile(config.CAFile)
+		pool, err := t.readCA()
 		if err != nil {
 			return fmt.Errorf("read the API server's CA: %w", err)
 		}
-		// What TLSConfigFor has read may be older than this.
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(ca) {
-			return fmt.Errorf("the API server's CA: no certificate is in %s", config.CAFile)
-		}
-		t.ca, t.tls.RootCAs = ca, pool
+		t.tls.RootCAs = pool // what TLSConfigFor has read may be older than this
 	}
 	if len(config.CertData) > 0 || config.CertFile == "" || config.KeyFile == "" {
 		return nil
@@ -156,6 +151,23 @@ func (t *transport) readFiles(config *rest.Config) error {
 func present(config *tls.Config, pair *tls.Certificate) {
 	config.Certificates = nil
 	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair, nil }
+}
+
+// readCA reads the CA. The result is nil if the file has not changed.
+func (t *transport) readCA() (*x509.CertPool, error) {
+	ca, err := os.ReadFile(t.caFile)
+	if err != nil {
+		return nil, err
+	}
+	if t.ca != nil && bytes.Equal(ca, t.ca) {
+		return nil, nil //nolint:nilnil // no change is not an error
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(ca) {
+		return nil, fmt.Errorf("no certificate is in %s", t.caFile)
+	}
+	t.ca = ca
+	return pool, nil
 }
 
 // readPair reads the client certificate. The result is nil if the files have
@@ -221,10 +233,8 @@ func (t *transport) latest() connections {
 // end a working connection.
 func (t *transport) changed() (pool *x509.CertPool, pair *tls.Certificate) {
 	if t.caFile != "" {
-		ca, err := os.ReadFile(t.caFile)
-		fresh := x509.NewCertPool()
-		if err == nil && !bytes.Equal(ca, t.ca) && fresh.AppendCertsFromPEM(ca) {
-			pool, t.ca = fresh, ca
+		if fresh, err := t.readCA(); err == nil {
+			pool = fresh
 		}
 	}
 	if t.certFile != "" {

@@ -96,6 +96,8 @@ func fill(ctx context.Context, s Store, backup *backupReader, mark int64, last [
 			if _, err := s.Commit(ctx, ops...); err != nil {
 				return err
 			}
+			// In a commit of their own: the last may be on a key of the backup, and a
+			// commit has each key once.
 			_, err := s.Commit(ctx, append([]Op{Delete(restoring, mark)}, last...)...)
 			return err
 		}

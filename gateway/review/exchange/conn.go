@@ -84,15 +84,9 @@ func (c *conn) exchange(req *http.Request, text []byte, most int64) (res *http.R
 		return nil, false, fmt.Errorf("read the answer: %w", err)
 	}
 	whole := n <= most
-	res.Body, res.ContentLength = Body{body}, n
+	res.Body, res.ContentLength = io.NopCloser(body), n
 	return res, whole && !res.Close && c.reader.Buffered() == 0, nil
 }
-
-// Body is an answer's body, which is in memory as far as it was read.
-type Body struct{ *bytes.Buffer }
-
-// Close implements io.Closer.
-func (Body) Close() error { return nil }
 
 // bodySize is the capacity for a body of a length that the server named, or -1. A
 // buffer wants room to find that there is no more.

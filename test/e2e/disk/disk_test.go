@@ -64,16 +64,17 @@ type writes struct {
 	stored, refused []string
 }
 
-func (*writes) value() string { return strings.Repeat("x", 60_000) }
+// value is some of what is left on a full disk.
+func value() string { return strings.Repeat("x", 60_000) }
 
 // untilRefused writes until the disk has no room for one more. There may be room again
 // for the one after: what was refused has left pages in the file that are free.
 func (w *writes) untilRefused(t *testing.T, g *folder.Gateway, session string) {
 	t.Helper()
-	for {
+	for range 100 {
 		name := "/secret-" + strconv.Itoa(len(w.stored)+len(w.refused))
 		began := time.Now()
-		a := g.MustAsk(t, "/create-secret", "token", session, "name", name, "value", w.value())
+		a := g.MustAsk(t, "/create-secret", "token", session, "name", name, "value", value())
 		if took := time.Since(began); took > 5*time.Second {
 			t.Errorf("it took %s to write", took)
 		}
@@ -81,19 +82,20 @@ func (w *writes) untilRefused(t *testing.T, g *folder.Gateway, session string) {
 			w.stored = append(w.stored, name)
 			continue
 		}
-		if a.Status != http.StatusServiceUnavailable || a.Error == "" || strings.Contains(a.Error, w.value()[:100]) {
+		if a.Status != http.StatusServiceUnavailable || a.Error == "" || strings.Contains(a.Error, value()[:100]) {
 			t.Fatalf("a write to a full disk: %+v", a)
 		}
 		w.refused = append(w.refused, name)
 		return
 	}
+	t.Fatal("the disk is never full")
 }
 
 // check reads all of them.
 func (w *writes) check(t *testing.T, g *folder.Gateway, session string) {
 	t.Helper()
 	for _, name := range w.stored {
-		if a := g.MustAsk(t, "/get-secret-value", "token", session, "names", []string{name}); a.Values[name] != w.value() {
+		if a := g.MustAsk(t, "/get-secret-value", "token", session, "names", []string{name}); a.Values[name] != value() {
 			t.Errorf("%s is lost: %d %s", name, a.Status, a.Error)
 		}
 	}

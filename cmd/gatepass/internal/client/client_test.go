@@ -179,6 +179,7 @@ func TestAGatewayUnderAnotherNameThatAsksForACertificate(t *testing.T) {
 	server.StartTLS()
 	t.Cleanup(server.Close)
 	stranger := gatetest.NewAuthority(t, "another authority").Issue(t, gatetest.Leaf{Usage: x509.ExtKeyUsageClientAuth})
+	expired := authority.Issue(t, gatetest.Leaf{Usage: x509.ExtKeyUsageClientAuth, Until: time.Now().Add(-time.Minute)})
 	for _, tt := range []struct {
 		name, serverName string
 		own              *tls.Certificate
@@ -188,6 +189,7 @@ func TestAGatewayUnderAnotherNameThatAsksForACertificate(t *testing.T) {
 		{"who goes by the address", "", &own, "the certificate is not valid for 127.0.0.1 but for gateway.example"},
 		{"who has no certificate", "gateway.example", nil, "it asks for a client certificate of an authority that it knows; use --client-certificate and --client-key"},
 		{"who has another authority's", "gateway.example", &stranger, "it asks for a client certificate"},
+		{"who has one that has expired", "gateway.example", &expired, "is the client certificate one that it takes?"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
