@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/gateway/audit"
+	"github.com/gatepass/gatepass/gateway/authmethod"
 	v2 "github.com/gatepass/gatepass/gateway/v2"
 )
 
@@ -17,8 +18,11 @@ func (g *Gateway) authenticateKey(c *call, a *attempt, req *v2.Auth) {
 	}
 	now := time.Now()
 	client := clientAddress(c.Request)
-	method, ok := c.state.AuthMethod(req.AccessID)
-	if !c.state.VerifyAccessKey(req.AccessID, req.AccessKey) || !ok {
+	method := keyHolder(c.state, req)
+	if method == nil && g.catchUp(c) {
+		method = keyHolder(c.state, req)
+	}
+	if method == nil {
 		if v := g.guesses.failed(client, req.AccessID, now); v.wait > 0 {
 			a.end(audit.Denied, reasonGuesses, v.detail(), &refusal{http.StatusTooManyRequests, "too many failed logins; try again later", v.wait})
 			a.unrecorded = !v.record
@@ -35,6 +39,15 @@ func (g *Gateway) authenticateKey(c *call, a *attempt, req *v2.Auth) {
 	who := identified{subject: accessKeySubject + method.AccessID}
 	a.event.Subject = who.subject
 	g.grant(c, a, method, who)
+}
+
+// keyHolder returns the auth method that an access key belongs to, or nil.
+func keyHolder(state State, req *v2.Auth) *authmethod.Method {
+	method, ok := state.AuthMethod(req.AccessID)
+	if !state.VerifyAccessKey(req.AccessID, req.AccessKey) || !ok {
+		return nil
+	}
+	return method
 }
 
 // accessKeySubject and the access id are the sub of sessions by access key.

@@ -117,6 +117,7 @@ type stuck struct {
 }
 
 func (s *stuck) As(catalog.Caller) catalog.Accessor { return s }
+func (s *stuck) CatchUp(context.Context) error      { return catalog.ErrUnavailable }
 
 func (s *stuck) DeleteItem(context.Context, string) error {
 	<-s.release

@@ -188,11 +188,12 @@ func New(o Options) (*Gateway, error) {
 		}
 	}
 	g.reviews, err = tokenreview.New(tokenreview.Options{
-		Sessions: func() tokenreview.Sessions {
-			if state := g.state(); state != nil {
-				return state
+		Sessions: func(r *http.Request) tokenreview.Sessions {
+			c := &call{Request: r, state: g.state()}
+			if c.state == nil {
+				return nil
 			}
-			return nil // not Sessions that hold a nil State
+			return verifier{g, c}
 		},
 		Denied: func(r *http.Request, token string, why error) error {
 			if refused := g.stranger(&call{Request: r}, "token-review", token, why); refused.status == http.StatusServiceUnavailable {

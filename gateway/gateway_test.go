@@ -126,6 +126,7 @@ func (r *records) last(t testing.TB) map[string]any {
 type noObjects struct{}
 
 func (noObjects) As(catalog.Caller) catalog.Accessor { return nil }
+func (noObjects) CatchUp(context.Context) error      { return nil }
 
 func newGateway(t testing.TB, state *fixedState, change func(*Options)) (*Gateway, *records) {
 	t.Helper()

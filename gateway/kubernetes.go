@@ -61,19 +61,34 @@ func (c *AuthConfig) vouchesFor(m *authmethod.Method) bool {
 	return c.AccessID == m.AccessID || slices.Contains(m.AuthConfigs, c.Name)
 }
 
+// pair finds an auth config and a method that it vouches for, or nil for what it
+// does not find.
+func (g *Gateway) pair(c *call, configName string, methodIn func(State) (*authmethod.Method, bool)) (*AuthConfig, *authmethod.Method) {
+	for {
+		authConfig, known := c.state.AuthConfig(configName)
+		if !known {
+			authConfig = nil
+		} else if method, ok := methodIn(c.state); ok && authConfig.vouchesFor(method) {
+			return authConfig, method
+		}
+		if !g.catchUp(c) {
+			return authConfig, nil
+		}
+	}
+}
+
 // find looks up the auth config and its method. Whether an access id exists
 // is not told: an unknown one and one of another config get the same answer.
 // The token's form is looked at before, so that nobody without one learns which
 // access id belongs to a config.
 func (g *Gateway) find(c *call, a *attempt, req *v2.Auth) (*AuthConfig, *authmethod.Method) {
-	authConfig, ok := c.state.AuthConfig(req.AuthConfig)
-	if !ok {
+	authConfig, method := g.pair(c, req.AuthConfig, func(s State) (*authmethod.Method, bool) { return s.AuthMethod(req.AccessID) })
+	if authConfig == nil {
 		a.deny(http.StatusUnauthorized, reasonAuthConfig, "",
 			"k8s auth name ["+shorten(req.AuthConfig)+"] not found")
 		return nil, nil
 	}
-	method, ok := c.state.AuthMethod(req.AccessID)
-	if !ok || !authConfig.vouchesFor(method) {
+	if method == nil {
 		a.deny(http.StatusUnauthorized, reasonAccessID, "the auth config belongs to access id "+authConfig.AccessID,
 			"unauthorized: access id ["+shorten(req.AccessID)+"] does not belong to k8s auth name ["+shorten(req.AuthConfig)+"]")
 		return nil, nil

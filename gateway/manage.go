@@ -18,6 +18,8 @@ import (
 type Catalog interface {
 	// As does what a caller asks.
 	As(catalog.Caller) catalog.Accessor
+	// CatchUp waits until State has what other gateways committed before the call.
+	CatchUp(context.Context) error
 }
 
 // commandTimeout bounds a command, from the body's end to the answer.
@@ -103,7 +105,7 @@ func (g *Gateway) claims(c *call, name, token string) (*session.Claims, *refusal
 	if c.state == nil {
 		return nil, notConfigured()
 	}
-	claims, _, err := g.verify(c.state, token)
+	claims, _, err := g.verify(c, token)
 	if err != nil {
 		return nil, g.stranger(c, name, token, err)
 	}
@@ -114,13 +116,16 @@ func (g *Gateway) claims(c *call, name, token string) (*session.Claims, *refusal
 }
 
 // verify returns the claims of a session that is valid now, and until when it
-// is. The error is a text for the caller.
-func (g *Gateway) verify(state State, token string) (*session.Claims, time.Time, error) {
-	claims, err := state.Authenticate(token)
+// is. The error is a text for the caller. c.state is there.
+func (g *Gateway) verify(c *call, token string) (*session.Claims, time.Time, error) {
+	claims, err := c.state.Authenticate(token)
+	if errors.Is(err, session.ErrUnknownKey) && g.catchUp(c) {
+		claims, err = c.state.Authenticate(token)
+	}
 	if err != nil {
 		return nil, time.Time{}, err //nolint:wrapcheck // the text is the caller's
 	}
-	return claims, state.LeaseEnd(claims), nil
+	return claims, c.state.LeaseEnd(claims), nil
 }
 
 // stranger refuses and records who has no session.

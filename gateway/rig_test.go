@@ -24,6 +24,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/keys"
 	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/state"
+	"github.com/gatepass/gatepass/gateway/store"
 	"github.com/gatepass/gatepass/gateway/store/bolt"
 )
 
@@ -68,23 +69,43 @@ func (l *ledger) fail(broken bool) {
 }
 
 func newRig(t testing.TB) *rig {
+	database, sealer := newStore(t)
+	r := newReplica(t, database, sealer)
+	r.token = r.logIn(r.admin.AccessID, r.admin.AccessKey)
+	return r
+}
+
+// newStore makes an empty store, and what seals its records.
+func newStore(t testing.TB) (store.Store, *seal.Sealer) {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	database, err := bolt.Open(bolt.Options{Dir: dir})
+	must(err)
+	t.Cleanup(func() { must(database.Close()) })
+	keyFile := filepath.Join(dir, "seal.key")
+	_, err = seal.CreateFile(keyFile)
+	must(err)
+	sealer, err := seal.New(seal.Options{File: keyFile, Logger: slog.New(slog.DiscardHandler)})
+	must(err)
+	return seal.Guard(database), sealer
+}
+
+// newReplica is a gateway on a store. If it is the first it makes the administrator.
+func newReplica(t testing.TB, database store.Store, sealer *seal.Sealer) *rig {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	r := &rig{t: t, log: &ledger{}}
-	dir := t.TempDir()
-	database, err := bolt.Open(bolt.Options{Dir: dir})
-	r.must(err)
-	t.Cleanup(func() { r.must(database.Close()) })
-	keyFile := filepath.Join(dir, "seal.key")
-	_, err = seal.CreateFile(keyFile)
-	r.must(err)
-	sealer, err := seal.New(seal.Options{File: keyFile, Logger: quiet})
-	r.must(err)
-	kept := keys.NewStored(seal.Guard(database), sealer)
+	kept := keys.NewStored(database, sealer)
 
 	var present *state.Store
 	objects, err := catalog.New(catalog.Options{
-		Store: seal.Guard(database), Seal: sealer, Audit: r.log, Logger: quiet,
+		Store: database, Seal: sealer, Audit: r.log, Logger: quiet,
 		Changed: func(ctx context.Context) { present.CatalogChanged(ctx) },
 	})
 	r.must(err)
@@ -101,7 +122,6 @@ func newRig(t testing.TB) *rig {
 		State: present.State, Catalog: objects, Audit: r.log, Ready: present.Ready, Logger: quiet, Metrics: prometheus.NewRegistry(),
 	})
 	r.must(err)
-	r.token = r.logIn(r.admin.AccessID, r.admin.AccessKey)
 	return r
 }
 

@@ -20,7 +20,7 @@ func (g *Gateway) validateToken(c *call) (any, *refusal) {
 	}
 	token := req.SessionToken()
 	now := time.Now()
-	_, until, err := g.verify(c.state, token)
+	_, until, err := g.verify(c, token)
 	if err != nil {
 		refused := g.stranger(c, "validate-token", token, err)
 		if refused.status == http.StatusServiceUnavailable {

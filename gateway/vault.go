@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/gateway/audit"
+	"github.com/gatepass/gatepass/gateway/authmethod"
 	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/vault"
 )
@@ -86,9 +87,9 @@ func (g *Gateway) authenticateRole(c *call, a *attempt, by vault.Credentials) {
 		a.end(audit.Failed, vault.ReasonSealed, "", notConfigured())
 		return
 	}
-	authConfig, ok := c.state.AuthConfig(by.Mount)
+	authConfig, method := g.pair(c, by.Mount, func(s State) (*authmethod.Method, bool) { return s.AuthMethodNamed(by.Role) })
 	switch {
-	case !ok:
+	case authConfig == nil:
 		a.deny(http.StatusUnauthorized, reasonAuthConfig, "", "k8s auth name ["+shorten(by.Mount)+"] not found")
 		return
 	case by.Role == "":
@@ -97,9 +98,7 @@ func (g *Gateway) authenticateRole(c *call, a *attempt, by vault.Credentials) {
 	case by.Token == "":
 		a.deny(http.StatusBadRequest, vault.ReasonTokenMissing, "", "jwt is missing")
 		return
-	}
-	method, ok := c.state.AuthMethodNamed(by.Role)
-	if !ok || !authConfig.vouchesFor(method) {
+	case method == nil:
 		a.deny(http.StatusBadRequest, vault.ReasonRoleNotFound, "role "+by.Role, "role ["+shorten(by.Role)+"] not found")
 		return
 	}
@@ -112,13 +111,13 @@ func (g *Gateway) authenticateRole(c *call, a *attempt, by vault.Credentials) {
 // vaultSession verifies the session of a request by Vault's protocol, and
 // records who has none.
 func (g *Gateway) vaultSession(r *http.Request, token string) (*vault.Session, error) {
-	state := g.state()
-	if state == nil {
+	c := &call{Request: r, state: g.state()}
+	if c.state == nil {
 		return nil, vault.ErrSealed
 	}
-	claims, until, err := g.verify(state, token)
+	claims, until, err := g.verify(c, token)
 	if err != nil {
-		if refused := g.stranger(&call{Request: r, state: state}, eventVault, token, err); refused.status == http.StatusServiceUnavailable {
+		if refused := g.stranger(c, eventVault, token, err); refused.status == http.StatusServiceUnavailable {
 			return nil, catalog.ErrUnrecorded
 		}
 		return nil, err
@@ -126,7 +125,7 @@ func (g *Gateway) vaultSession(r *http.Request, token string) (*vault.Session, e
 	if refused := g.overMethodRate(r, eventVault, claims); refused != nil {
 		return nil, &vault.TooMany{Text: refused.public, RetryAfter: refused.retryAfter}
 	}
-	method, ok := state.AuthMethod(claims.AccessID)
+	method, ok := c.state.AuthMethod(claims.AccessID)
 	if !ok {
 		return nil, errors.New("the session's auth method is gone")
 	}

@@ -69,7 +69,7 @@ func (v *View) applySingle(key string, value []byte, revision int64) (effect, er
 		v.revokedBefore = record.Before
 		return 0, err
 	}
-	return 0, nil // an access id's, the issuer, or a later version's
+	return 0, nil // an access id's, the issuer, the last commit's, or a later version's
 }
 
 func decodeOrZero[T any](value []byte) (T, error) {

@@ -62,7 +62,7 @@ func (c *Catalog) removeExpired(ctx context.Context, now time.Time) (removed int
 				continue
 			}
 			batch = append(batch, store.Delete(marks.prefix+name, m.revision))
-			if len(batch) == store.MaxOps {
+			if len(batch) == maxOps {
 				if err := flush(); err != nil {
 					return removed, err
 				}

@@ -179,8 +179,9 @@ func TestCachedValuesOutliveTheirKey(t *testing.T) {
 	key := valueKey(mustItem(t, r, "a").id, 1)
 	sealed, err := other.Seal(key, []byte("value"))
 	r.must(err)
-	_, err = r.options.Store.Commit(ctx, store.Put(key, sealed))
+	revision, err := r.options.Store.Commit(ctx, store.Put(key, sealed))
 	r.must(err)
+	r.await(ctx, revision)
 	r.options.Seal = other
 	if value, _, err := r.admin.Value(ctx, "a", 0); err != nil || string(value) != "value" {
 		t.Errorf("a value that was sealed anew: %q, %v", value, err)

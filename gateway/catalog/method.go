@@ -355,9 +355,9 @@ func (r *request) withAssociations(ops []store.Op, unchanged store.Op, links []l
 			deletions = append(deletions, store.Delete(l.key(), store.Any))
 		}
 	}
-	for len(ops)+len(deletions) > store.MaxOps {
-		r.before = append(r.before, append([]store.Op{unchanged}, deletions[:store.MaxOps-1]...))
-		deletions = deletions[store.MaxOps-1:]
+	for len(ops)+len(deletions) > maxOps {
+		r.before = append(r.before, append([]store.Op{unchanged}, deletions[:maxOps-1]...))
+		deletions = deletions[maxOps-1:]
 	}
 	return append(ops, deletions...)
 }

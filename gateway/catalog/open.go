@@ -64,6 +64,8 @@ type Catalog struct {
 	// is closed when it or the view is another.
 	settled int64
 	moved   chan struct{}
+
+	last lastCommit
 }
 
 // New makes a catalog that is empty until Run has read the store.
@@ -75,7 +77,10 @@ func New(o Options) (*Catalog, error) {
 		o.CacheSize = DefaultCacheSize
 	}
 	o.Store = records{o.Store, o.Seal}
-	c := &Catalog{options: o, values: newValueCache(o.CacheSize), draft: newView(), unopened: map[string]unopened{}, moved: make(chan struct{})}
+	c := &Catalog{
+		options: o, values: newValueCache(o.CacheSize), draft: newView(), unopened: map[string]unopened{},
+		moved: make(chan struct{}), last: lastCommit{turn: make(chan struct{}, 1)},
+	}
 	c.publish(onLogins | onPolicy)
 	return c, nil
 }

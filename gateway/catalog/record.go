@@ -24,6 +24,7 @@ const (
 	authConfigPrefix      = prefix + "auth-config/"
 	issuerKey             = prefix + "issuer"
 	itemPrefix            = prefix + "item/"
+	lastKey               = prefix + "last"
 	leasePrefix           = prefix + "lease/"
 	methodPrefix          = prefix + "method/"
 	revokedBeforeKey      = prefix + "revoked-before"

@@ -19,9 +19,12 @@ type records struct {
 	seal Sealer
 }
 
+// maxOps is how many operations a commit has at most, besides that on lastKey.
+const maxOps = store.MaxOps - 1
+
 // Commit implements store.Store.
 func (r records) Commit(ctx context.Context, ops ...store.Op) (int64, error) {
-	ops = slices.Clone(ops)
+	ops = append(slices.Clone(ops), store.Put(lastKey, []byte("{}")))
 	for i, op := range ops {
 		if op.Action != store.ActionPut || !strings.HasPrefix(op.Key, prefix) {
 			continue

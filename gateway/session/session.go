@@ -118,8 +118,11 @@ func (r *Keyring) Sign(g Grant) (string, *Claims, error) {
 var (
 	ErrMalformed = errors.New("the token is not a session token")
 	ErrUnknown   = errors.New("the token was not issued by this gateway")
-	ErrExpired   = errors.New("the session has expired")
-	ErrFuture    = errors.New("the session was issued in the future; compare the clocks")
+	// ErrUnknownKey is an ErrUnknown. The token says that it is from here, so another
+	// gateway may have signed it with a key that this one has yet to hear of.
+	ErrUnknownKey = fmt.Errorf("%w", ErrUnknown)
+	ErrExpired    = errors.New("the session has expired")
+	ErrFuture     = errors.New("the session was issued in the future; compare the clocks")
 	// ErrRevoked is not for Verify to find: what was revoked is not in the token.
 	ErrRevoked = errors.New("the session was revoked")
 )
@@ -162,7 +165,10 @@ func (r *Keyring) verify(token string) (*signedClaims, error) {
 	}
 	header := parsed.Signatures[0].Header
 	key, ok := r.keys[header.KeyID]
-	if !ok || header.Algorithm != string(key.algorithm) {
+	if !ok {
+		return nil, r.unknownKey(parsed.UnsafePayloadWithoutVerification())
+	}
+	if header.Algorithm != string(key.algorithm) {
 		return nil, ErrUnknown
 	}
 	payload, err := parsed.Verify(key.public)
@@ -176,10 +182,22 @@ func (r *Keyring) verify(token string) (*signedClaims, error) {
 	return signed, nil
 }
 
+// unknownKey tells apart tokens that nobody can verify by what they say of
+// themselves.
+func (r *Keyring) unknownKey(payload []byte) error {
+	var says Claims
+	if json.Unmarshal(payload, &says) != nil || says.Issuer != r.issuer {
+		return ErrUnknown
+	}
+	return ErrUnknownKey
+}
+
 func (r *Keyring) check(c *Claims, key *Key, now time.Time) error {
 	switch {
-	case c.Issuer != r.issuer, c.Audience != c.AccessID, !r.signed(c, key, now), !bounded(c):
+	case c.Issuer != r.issuer, c.Audience != c.AccessID, !bounded(c):
 		return ErrUnknown
+	case !r.signed(c, key, now): // but maybe for an auth method that is new
+		return ErrUnknownKey
 	case now.Unix() >= c.Expiry:
 		return ErrExpired
 	case c.IssuedAt > now.Add(issuedAtLeeway).Unix():

@@ -48,8 +48,9 @@ type Sessions interface {
 
 // Options configure a Handler.
 type Options struct {
-	// Sessions returns what verifies, or nil as long as there is nothing.
-	Sessions func() Sessions
+	// Sessions returns what verifies a request's session, or nil as long as there is
+	// nothing.
+	Sessions func(*http.Request) Sessions
 	// Denied records that a token is no session, and why. If that can't be done, the
 	// answer is 503 with the error's text.
 	Denied func(r *http.Request, token string, why error) error
@@ -58,7 +59,7 @@ type Options struct {
 
 // Handler answers TokenReviews.
 type Handler struct {
-	sessions func() Sessions
+	sessions func(*http.Request) Sessions
 	denied   func(*http.Request, string, error) error
 	log      *slog.Logger
 }
@@ -116,7 +117,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "the body is not a "+kind+" of "+apiVersion)
 		return
 	}
-	sessions := h.sessions()
+	sessions := h.sessions(r)
 	if sessions == nil {
 		w.Header().Set("Retry-After", "5")
 		refuse(w, http.StatusServiceUnavailable, "the gateway has no valid configuration yet")

@@ -144,6 +144,9 @@ type answer struct {
 	IsValid bool   `json:"is_valid"`
 	Error   string `json:"error"`
 	values  map[string]string
+
+	AccessID  string `json:"access_id"`
+	AccessKey string `json:"access_key"`
 }
 
 // post sends a request with fields as name and value in turn.

@@ -2,6 +2,7 @@ package replicas_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -52,6 +53,31 @@ func TestThreeGatewaysAreOne(t *testing.T) {
 	}
 	if got := b.post(t, "/update-secret-val", "token", session, "name", "/a/b", "value", "second"); got.status != 200 {
 		t.Errorf("writing without the lost gateway: %+v", got)
+	}
+}
+
+// TestWhoIsNewIsKnownEverywhereAtOnce has each gateway make auth methods, another one
+// log in with them, and all of them asked for the session, with no pause between. What
+// they hear of each other is behind by milliseconds.
+func TestWhoIsNewIsKnownEverywhereAtOnce(t *testing.T) {
+	t.Parallel()
+	gateways := start(t, startEtcd(t), 3)
+	session := login(t, gateways[0], gateways)
+	for round := range 60 {
+		maker, other := gateways[round%3], gateways[(round+1)%3]
+		made := maker.post(t, "/create-auth-method", "token", session, "name", fmt.Sprintf("new-%d", round))
+		if made.status != 200 {
+			t.Fatalf("%+v", made)
+		}
+		in := other.post(t, "/auth", "access-type", "access_key", "access-id", made.AccessID, "access-key", made.AccessKey)
+		if in.status != 200 {
+			t.Fatalf("round %d: a login at another gateway than the auth method was made at: %+v", round, in)
+		}
+		for i, g := range gateways {
+			if got := g.post(t, "/validate-token", "token", in.Token); !got.IsValid {
+				t.Fatalf("round %d: gateway %d does not know a session that another has just issued: %+v", round, i, got)
+			}
+		}
 	}
 }
 
