@@ -18,11 +18,11 @@ func (g *Gateway) authenticateKey(c *call, a *attempt, req *v2.Auth) {
 	}
 	now := time.Now()
 	client := clientAddress(c.Request)
-	method := keyHolder(c.state, req)
-	if method == nil && g.catchUp(c) {
-		method = keyHolder(c.state, req)
-	}
-	if method == nil {
+	var method *authmethod.Method
+	if !g.known(c, func(s State) (ok bool) {
+		method, ok = s.AuthMethod(req.AccessID)
+		return s.VerifyAccessKey(req.AccessID, req.AccessKey) && ok
+	}) {
 		if v := g.guesses.failed(client, req.AccessID, now); v.wait > 0 {
 			a.end(audit.Denied, reasonGuesses, v.detail(), &refusal{http.StatusTooManyRequests, "too many failed logins; try again later", v.wait})
 			a.unrecorded = !v.record
@@ -39,15 +39,6 @@ func (g *Gateway) authenticateKey(c *call, a *attempt, req *v2.Auth) {
 	who := identified{subject: accessKeySubject + method.AccessID}
 	a.event.Subject = who.subject
 	g.grant(c, a, method, who)
-}
-
-// keyHolder returns the auth method that an access key belongs to, or nil.
-func keyHolder(state State, req *v2.Auth) *authmethod.Method {
-	method, ok := state.AuthMethod(req.AccessID)
-	if !state.VerifyAccessKey(req.AccessID, req.AccessKey) || !ok {
-		return nil
-	}
-	return method
 }
 
 // accessKeySubject and the access id are the sub of sessions by access key.

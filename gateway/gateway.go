@@ -188,13 +188,7 @@ func New(o Options) (*Gateway, error) {
 		}
 	}
 	g.reviews, err = tokenreview.New(tokenreview.Options{
-		Sessions: func(r *http.Request) tokenreview.Sessions {
-			c := &call{Request: r, state: g.state()}
-			if c.state == nil {
-				return nil
-			}
-			return verifier{g, c}
-		},
+		Session: g.reviewedSession,
 		Denied: func(r *http.Request, token string, why error) error {
 			if refused := g.stranger(&call{Request: r}, "token-review", token, why); refused.status == http.StatusServiceUnavailable {
 				return catalog.ErrUnrecorded

@@ -24,6 +24,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/authmethod"
 	"github.com/gatepass/gatepass/gateway/catalog"
+	"github.com/gatepass/gatepass/gateway/metricstest"
 	"github.com/gatepass/gatepass/gateway/review"
 	"github.com/gatepass/gatepass/gateway/session"
 )
@@ -186,27 +187,21 @@ func count(t testing.TB, c prometheus.Counter) float64 {
 	if err := registry.Register(c); err != nil {
 		t.Fatal(err)
 	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
+	for _, value := range metricstest.Values(t, registry) {
+		return value
 	}
-	return families[0].GetMetric()[0].GetCounter().GetValue()
+	t.Fatal("it has no value")
+	return 0
 }
 
 // gauge is the present value of a registered gauge.
 func gauge(t testing.TB, registry *prometheus.Registry, name string) float64 {
 	t.Helper()
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
+	value, ok := metricstest.Values(t, registry)[name]
+	if !ok {
+		t.Fatalf("no metric %s", name)
 	}
-	for _, f := range families {
-		if f.GetName() == name {
-			return f.GetMetric()[0].GetGauge().GetValue()
-		}
-	}
-	t.Fatalf("no metric %s", name)
-	return 0
+	return value
 }
 
 func loginBody(token string) string {

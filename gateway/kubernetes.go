@@ -63,18 +63,20 @@ func (c *AuthConfig) vouchesFor(m *authmethod.Method) bool {
 
 // pair finds an auth config and a method that it vouches for, or nil for what it
 // does not find.
-func (g *Gateway) pair(c *call, configName string, methodIn func(State) (*authmethod.Method, bool)) (*AuthConfig, *authmethod.Method) {
-	for {
-		authConfig, known := c.state.AuthConfig(configName)
-		if !known {
+func (g *Gateway) pair(c *call, configName string, methodIn func(State) (*authmethod.Method, bool)) (authConfig *AuthConfig, method *authmethod.Method) {
+	g.known(c, func(s State) bool {
+		var ok bool
+		if authConfig, ok = s.AuthConfig(configName); !ok {
 			authConfig = nil
-		} else if method, ok := methodIn(c.state); ok && authConfig.vouchesFor(method) {
-			return authConfig, method
+			return false
 		}
-		if !g.catchUp(c) {
-			return authConfig, nil
+		if method, ok = methodIn(s); !ok || !authConfig.vouchesFor(method) {
+			method = nil
+			return false
 		}
-	}
+		return true
+	})
+	return authConfig, method
 }
 
 // find looks up the auth config and its method. Whether an access id exists

@@ -10,6 +10,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/session"
+	"github.com/gatepass/gatepass/gateway/tokenreview"
 	v2 "github.com/gatepass/gatepass/gateway/v2"
 	"github.com/gatepass/gatepass/gateway/v2/command"
 )
@@ -118,14 +119,26 @@ func (g *Gateway) claims(c *call, name, token string) (*session.Claims, *refusal
 // verify returns the claims of a session that is valid now, and until when it
 // is. The error is a text for the caller. c.state is there.
 func (g *Gateway) verify(c *call, token string) (*session.Claims, time.Time, error) {
-	claims, err := c.state.Authenticate(token)
-	if errors.Is(err, session.ErrUnknownKey) && g.catchUp(c) {
-		claims, err = c.state.Authenticate(token)
-	}
+	var claims *session.Claims
+	var err error
+	g.known(c, func(s State) bool {
+		claims, err = s.Authenticate(token)
+		return !errors.Is(err, session.ErrUnknownKey)
+	})
 	if err != nil {
 		return nil, time.Time{}, err //nolint:wrapcheck // the text is the caller's
 	}
 	return claims, c.state.LeaseEnd(claims), nil
+}
+
+// reviewedSession verifies the session of a request of an API server.
+func (g *Gateway) reviewedSession(r *http.Request, token string) (*session.Claims, error) {
+	c := &call{Request: r, state: g.state()}
+	if c.state == nil {
+		return nil, tokenreview.ErrNotReady
+	}
+	claims, _, err := g.verify(c, token)
+	return claims, err
 }
 
 // stranger refuses and records who has no session.

@@ -69,6 +69,7 @@ func (l *ledger) fail(broken bool) {
 }
 
 func newRig(t testing.TB) *rig {
+	t.Helper()
 	database, sealer := newStore(t)
 	r := newReplica(t, database, sealer)
 	r.token = r.logIn(r.admin.AccessID, r.admin.AccessKey)
@@ -78,12 +79,7 @@ func newRig(t testing.TB) *rig {
 // newStore makes an empty store, and what seals its records.
 func newStore(t testing.TB) (store.Store, *seal.Sealer) {
 	t.Helper()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	must := (&rig{t: t}).must
 	dir := t.TempDir()
 	database, err := bolt.Open(bolt.Options{Dir: dir})
 	must(err)

@@ -64,8 +64,6 @@ type call struct {
 	writer http.ResponseWriter
 	// state is nil as long as there is no valid configuration.
 	state State
-	// caughtUp is set by the first catchUp.
-	caughtUp bool
 	// turns are to be given back when the answer is written.
 	turns []*limiter
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// The gateway keeps some megabytes and makes some 26 kB of garbage a login; at
+// The gateway keeps some megabytes and makes some 28 kB of garbage a login; at
 // Go's default of 100 it collects several times a second under load. More trades
 // memory for that, and much more is safe only where GOMEMLIMIT makes the collector
 // work harder before the container's limit is reached. GOGC overrides both.

@@ -2,10 +2,11 @@ package catalog
 
 import (
 	"maps"
-	"strings"
 	"testing"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatepass/gatepass/gateway/metricstest"
 )
 
 // gauges are a catalog's, by their names and the values of their labels.
@@ -15,21 +16,7 @@ func gauges(t *testing.T, c *Catalog) map[string]float64 {
 	if err := c.Register(registry); err != nil {
 		t.Fatal(err)
 	}
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	values := map[string]float64{}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			name := []string{f.GetName()}
-			for _, label := range m.GetLabel() {
-				name = append(name, label.GetValue())
-			}
-			values[strings.Join(name, " ")] = m.GetGauge().GetValue()
-		}
-	}
-	return values
+	return metricstest.Values(t, registry)
 }
 
 func TestMetrics(t *testing.T) {

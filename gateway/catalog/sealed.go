@@ -22,7 +22,8 @@ type records struct {
 // maxOps is how many operations a commit has at most, besides that on lastKey.
 const maxOps = store.MaxOps - 1
 
-// Commit implements store.Store.
+// Commit implements store.Store. Every commit writes lastKey, whose revision is that
+// of the last one by it.
 func (r records) Commit(ctx context.Context, ops ...store.Op) (int64, error) {
 	ops = append(slices.Clone(ops), store.Put(lastKey, []byte("{}")))
 	for i, op := range ops {

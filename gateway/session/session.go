@@ -182,8 +182,8 @@ func (r *Keyring) verify(token string) (*signedClaims, error) {
 	return signed, nil
 }
 
-// unknownKey tells apart tokens that nobody can verify by what they say of
-// themselves.
+// unknownKey is why a token is no session whose key is not here. Nobody has verified
+// what it says of itself, so that decides no more than where else the key may be.
 func (r *Keyring) unknownKey(payload []byte) error {
 	var says Claims
 	if json.Unmarshal(payload, &says) != nil || says.Issuer != r.issuer {

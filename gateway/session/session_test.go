@@ -195,10 +195,12 @@ func TestVerifyRefuses(t *testing.T) {
 		{"ES256 under an RSA key's id", forge(t, jose.ES256, ec, rsID, rsaClaims), ErrUnknown},
 		{"RS256 under an EC key's id", forge(t, jose.RS256, rs, ecID, good), ErrUnknown},
 		{"PS256 with the right RSA key", forge(t, jose.PS256, rs, rsID, rsaClaims), ErrMalformed},
-		{"another method's key under its own id", forge(t, jose.ES256, other, otherID, good), ErrUnknown},
+		{"another method's key under its own id", forge(t, jose.ES256, other, otherID, good), ErrUnknownKey},
 		{"another key under this key's id", forge(t, jose.ES256, other, ecID, good), ErrUnknown},
-		{"an unknown key id", forge(t, jose.ES256, ec, "x", good), ErrUnknown},
-		{"no key id", forge(t, jose.ES256, ec, "", good), ErrUnknown},
+		{"an unknown key id", forge(t, jose.ES256, ec, "x", good), ErrUnknownKey},
+		{"an unknown key id in another issuer's token", forge(t, jose.ES256, ec, "x", claims(func(c *Claims) { c.Issuer = "https://other" })), ErrUnknown},
+		{"an unknown key id before what is not JSON", forge(t, jose.ES256, ec, "x", "text"), ErrUnknown},
+		{"no key id", forge(t, jose.ES256, ec, "", good), ErrUnknownKey},
 		{"another signature", parts[0] + "." + parts[1] + "." + b64(strings.Repeat("x", 64)), ErrUnknown},
 		{"no signature", parts[0] + "." + parts[1] + ".", ErrUnknown},
 		{"another payload", parts[0] + "." + b64(`{"iss":"`+issuer+`"}`) + "." + parts[2], ErrUnknown},
@@ -212,8 +214,8 @@ func TestVerifyRefuses(t *testing.T) {
 		{"a session that does not say when it was issued", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.IssuedAt = 0 })), ErrUnknown},
 		{"another issuer's session", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Issuer = "https://other" })), ErrUnknown},
 		{"another audience", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Audience = "p-other" })), ErrUnknown},
-		{"another access id", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Audience, c.AccessID = "p-other", "p-other" })), ErrUnknown},
-		{"an access id that is gone", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Audience, c.AccessID = "p-gone", "p-gone" })), ErrUnknown},
+		{"another access id", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Audience, c.AccessID = "p-other", "p-other" })), ErrUnknownKey},
+		{"an access id that is gone", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Audience, c.AccessID = "p-gone", "p-gone" })), ErrUnknownKey},
 		{"a token that is too long", valid + strings.Repeat("A", MaxLength), ErrMalformed},
 		{"a JWS in JSON", `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`, ErrMalformed},
 		{"five parts", valid + ".x.y", ErrMalformed},
@@ -221,8 +223,8 @@ func TestVerifyRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			got, err := ring.Verify(tt.token, now)
-			if !errors.Is(err, tt.want) || got != nil {
-				t.Errorf("claims %+v, error %v, want %v", got, err, tt.want)
+			if !errors.Is(err, tt.want) || got != nil || errors.Is(err, ErrUnknownKey) != errors.Is(tt.want, ErrUnknownKey) {
+				t.Errorf("claims %+v, error %#v, want %#v", got, err, tt.want)
 			}
 		})
 	}
@@ -362,10 +364,10 @@ func TestSessionsOfARetiredKey(t *testing.T) {
 		want error
 	}{
 		{"are valid for a while", ring(Retired{"p-a", before, now, now.Add(time.Second)}), nil},
-		{"are not valid after that", ring(Retired{"p-a", before, now, now}), ErrUnknown},
-		{"are not valid if another method's key was retired", ring(Retired{"p-b", before, now, now.Add(time.Second)}), ErrUnknown},
-		{"are not valid if the key is gone", ring(), ErrUnknown},
-		{"are not valid if they were issued after the key was replaced", ring(Retired{"p-a", before, now.Add(-11 * time.Second), now.Add(time.Second)}), ErrUnknown},
+		{"are not valid after that", ring(Retired{"p-a", before, now, now}), ErrUnknownKey},
+		{"are not valid if another method's key was retired", ring(Retired{"p-b", before, now, now.Add(time.Second)}), ErrUnknownKey},
+		{"are not valid if the key is gone", ring(), ErrUnknownKey},
+		{"are not valid if they were issued after the key was replaced", ring(Retired{"p-a", before, now.Add(-11 * time.Second), now.Add(time.Second)}), ErrUnknownKey},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

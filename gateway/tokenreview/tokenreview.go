@@ -40,17 +40,14 @@ const (
 	maxBody = 2 * session.MaxLength
 )
 
-// Sessions verifies a session: its signature, its life, and that nobody revoked
-// it. The errors' texts are for callers.
-type Sessions interface {
-	Authenticate(token string) (*session.Claims, error)
-}
+// ErrNotReady is what Options.Session fails with as long as no session can be verified.
+var ErrNotReady = errors.New("the gateway has no valid configuration yet")
 
 // Options configure a Handler.
 type Options struct {
-	// Sessions returns what verifies a request's session, or nil as long as there is
-	// nothing.
-	Sessions func(*http.Request) Sessions
+	// Session verifies the session of a request: its signature, its life, and that
+	// nobody revoked it. Its errors' texts are for callers.
+	Session func(r *http.Request, token string) (*session.Claims, error)
 	// Denied records that a token is no session, and why. If that can't be done, the
 	// answer is 503 with the error's text.
 	Denied func(r *http.Request, token string, why error) error
@@ -59,17 +56,17 @@ type Options struct {
 
 // Handler answers TokenReviews.
 type Handler struct {
-	sessions func(*http.Request) Sessions
-	denied   func(*http.Request, string, error) error
-	log      *slog.Logger
+	session func(*http.Request, string) (*session.Claims, error)
+	denied  func(*http.Request, string, error) error
+	log     *slog.Logger
 }
 
 // New makes a handler.
 func New(o Options) (*Handler, error) {
-	if o.Sessions == nil || o.Denied == nil || o.Logger == nil {
-		return nil, errors.New("tokenreview: Sessions, Denied and Logger must be set")
+	if o.Session == nil || o.Denied == nil || o.Logger == nil {
+		return nil, errors.New("tokenreview: Session, Denied and Logger must be set")
 	}
-	return &Handler{sessions: o.Sessions, denied: o.Denied, log: o.Logger}, nil
+	return &Handler{session: o.Session, denied: o.Denied, log: o.Logger}, nil
 }
 
 // review has the parts of a TokenReview that an authenticator reads and writes
@@ -117,18 +114,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "the body is not a "+kind+" of "+apiVersion)
 		return
 	}
-	sessions := h.sessions(r)
-	if sessions == nil {
-		w.Header().Set("Retry-After", "5")
-		refuse(w, http.StatusServiceUnavailable, "the gateway has no valid configuration yet")
-		return
-	}
 	answer := review{APIVersion: asked.APIVersion, Kind: kind}
-	if claims, why := sessions.Authenticate(asked.Spec.Token); why == nil {
-		answer.Status = who(claims, asked.Spec.Audiences)
-	} else if err := h.denied(r, asked.Spec.Token, why); err == nil {
-		answer.Status.Error = why.Error()
-	} else {
+	if answer.Status, err = h.verdict(r, &asked); err != nil {
 		w.Header().Set("Retry-After", "5")
 		refuse(w, http.StatusServiceUnavailable, err.Error())
 		return
@@ -140,6 +127,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	write(w, http.StatusOK, text)
+}
+
+// verdict fails if there can be none.
+func (h *Handler) verdict(r *http.Request, asked *review) (status, error) {
+	claims, err := h.session(r, asked.Spec.Token)
+	switch {
+	case err == nil:
+		return who(claims, asked.Spec.Audiences), nil
+	case errors.Is(err, ErrNotReady):
+		return status{}, err
+	}
+	return status{Error: err.Error()}, h.denied(r, asked.Spec.Token, err)
 }
 
 // who tells whose session it is.

@@ -16,7 +16,7 @@ import (
 // sessions knows one session.
 type sessions struct{ claims session.Claims }
 
-func (s sessions) Authenticate(token string) (*session.Claims, error) {
+func (s sessions) verify(_ *http.Request, token string) (*session.Claims, error) {
 	if token != "good" {
 		return nil, errors.New("the session has expired")
 	}
@@ -69,7 +69,7 @@ func TestReviews(t *testing.T) {
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
-			h, err := New(Options{Sessions: func(*http.Request) Sessions { return pod() }, Denied: noted, Logger: slog.New(slog.DiscardHandler)})
+			h, err := New(Options{Session: pod().verify, Denied: noted, Logger: slog.New(slog.DiscardHandler)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -91,7 +91,7 @@ func TestDenialsAreRecordedOrNotAnswered(t *testing.T) {
 	t.Parallel()
 	var recorded []string
 	broken := false
-	h, err := New(Options{Sessions: func(*http.Request) Sessions { return pod() }, Logger: slog.New(slog.DiscardHandler),
+	h, err := New(Options{Session: pod().verify, Logger: slog.New(slog.DiscardHandler),
 		Denied: func(_ *http.Request, token string, why error) error {
 			recorded = append(recorded, token+": "+why.Error())
 			if broken {
@@ -124,7 +124,7 @@ func TestDenialsAreRecordedOrNotAnswered(t *testing.T) {
 
 func TestWithoutAConfigurationTheCallerShallComeAgain(t *testing.T) {
 	t.Parallel()
-	h, err := New(Options{Sessions: func(*http.Request) Sessions { return nil }, Denied: noted, Logger: slog.New(slog.DiscardHandler)})
+	h, err := New(Options{Session: func(*http.Request, string) (*session.Claims, error) { return nil, ErrNotReady }, Denied: noted, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +137,7 @@ func TestWithoutAConfigurationTheCallerShallComeAgain(t *testing.T) {
 
 func TestOnlyPostIsTaken(t *testing.T) {
 	t.Parallel()
-	h, err := New(Options{Sessions: func(*http.Request) Sessions { return pod() }, Denied: noted, Logger: slog.New(slog.DiscardHandler)})
+	h, err := New(Options{Session: pod().verify, Denied: noted, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func FuzzReview(f *testing.F) {
 	f.Add([]byte(ask("good", `"a"`)))
 	f.Add([]byte(ask("bad", "")))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		h, err := New(Options{Sessions: func(*http.Request) Sessions { return pod() }, Denied: noted, Logger: slog.New(slog.DiscardHandler)})
+		h, err := New(Options{Session: pod().verify, Denied: noted, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}

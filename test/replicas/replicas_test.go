@@ -104,6 +104,10 @@ func TestOutageOfEtcd(t *testing.T) {
 	if err := errors.Join(server.process.Kill(), lost.Kill()); err != nil {
 		t.Fatal(err)
 	}
+	unknown := a.post(t, "/auth", "access-type", "access_key", "access-id", "p-abcdefghij12km", "access-key", "x")
+	if unknown.status != 401 || unknown.took > 2*time.Second {
+		t.Errorf("who is unknown, in the outage: %+v", unknown)
+	}
 	validations := 0
 	rounds := 0
 	for began := time.Now(); time.Since(began) < outage || rounds < len(changes("", "")); rounds++ {

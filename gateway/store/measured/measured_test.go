@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,32 +12,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/gatepass/gatepass/gateway/metricstest"
 	"github.com/gatepass/gatepass/gateway/store"
 	"github.com/gatepass/gatepass/gateway/store/bolt"
 	"github.com/gatepass/gatepass/gateway/store/measured"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// metrics are the values of what is registered: of histograms, their counts.
-func metrics(t *testing.T, registry *prometheus.Registry) map[string]float64 {
-	t.Helper()
-	families, err := registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	values := map[string]float64{}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			name := []string{f.GetName()}
-			for _, label := range m.GetLabel() {
-				name = append(name, label.GetValue())
-			}
-			values[strings.Join(name, " ")] = m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
-		}
-	}
-	return values
-}
 
 func TestOperationsAreMeasured(t *testing.T) {
 	t.Parallel()
@@ -51,7 +31,7 @@ func TestOperationsAreMeasured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := metrics(t, registry); got["gatepass_gateway_store_up"] != 0 || got["gatepass_gateway_store_last_answer_timestamp_seconds"] != 0 {
+	if got := metricstest.Values(t, registry); got["gatepass_gateway_store_up"] != 0 || got["gatepass_gateway_store_last_answer_timestamp_seconds"] != 0 {
 		t.Errorf("before it was asked: %v", got)
 	}
 	ctx := t.Context()
@@ -81,15 +61,15 @@ func TestOperationsAreMeasured(t *testing.T) {
 			return err
 		}},
 	} {
-		if up := metrics(t, registry)["gatepass_gateway_store_up"]; tt.name == "a store that is closed" && up != 1 {
+		if up := metricstest.Values(t, registry)["gatepass_gateway_store_up"]; tt.name == "a store that is closed" && up != 1 {
 			t.Errorf("up is %v", up)
 		}
 		err := tt.do()
-		if n := metrics(t, registry)["gatepass_gateway_store_operation_duration_seconds "+tt.counted]; n != 1 {
+		if n := metricstest.Values(t, registry)["gatepass_gateway_store_operation_duration_seconds "+tt.counted]; n != 1 {
 			t.Errorf("%s: %v are counted as %s, error %v", tt.name, n, tt.counted, err)
 		}
 	}
-	got := metrics(t, registry)
+	got := metricstest.Values(t, registry)
 	if last := got["gatepass_gateway_store_last_answer_timestamp_seconds"]; got["gatepass_gateway_store_up"] != 0 || last < float64(began.Unix()) {
 		t.Errorf("in the end: %v", got)
 	}
@@ -158,7 +138,7 @@ func TestProbe(t *testing.T) {
 			asked := w.turn(tt.err, tt.hangs)
 			time.Sleep(20 * time.Second)
 			synctest.Wait()
-			if up := metrics(t, registry)["gatepass_gateway_store_up"]; up != tt.up || w.questions() == asked {
+			if up := metricstest.Values(t, registry)["gatepass_gateway_store_up"]; up != tt.up || w.questions() == asked {
 				t.Errorf("%s: up is %v after %d probes", tt.name, up, w.questions()-asked)
 			}
 		}
