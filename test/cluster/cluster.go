@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -101,10 +102,16 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 	return c, nil
 }
 
+// quieten discards controller-runtime's log, which would otherwise warn, with a
+// stack trace, that nobody said where it goes. It is the process's own, and
+// the first two settings of it must not meet: SetLogger reads without a lock
+// (delegatingLogSink.Fulfill) what another writes.
+//
+//nolint:gochecknoglobals // The setting is once a process, as the log is.
+var quieten = sync.OnceFunc(func() { log.SetLogger(logr.FromSlogHandler(slog.DiscardHandler)) })
+
 func (c *Cluster) start(ctx context.Context, binaries string, o Options) error {
-	// controller-runtime warns once, with a stack trace, if nobody says where
-	// its log goes.
-	log.SetLogger(logr.FromSlogHandler(slog.DiscardHandler))
+	quieten()
 	began := time.Now()
 	env, err := c.environment(binaries, o)
 	if err != nil {
