@@ -52,7 +52,7 @@ func (b *Bed) install(ctx context.Context, o Options) error {
 	if err := b.RolledOut(ctx, "kube-system", "coredns"); err != nil {
 		return err
 	}
-	if err := b.Eventually(ctx, "the webhook injects", b.injects); err != nil {
+	if err := b.Eventually(ctx, "the webhook injects", b.Injects); err != nil {
 		return err
 	}
 	b.say("Gatepass runs in the cluster, %s after the node.", time.Since(began).Round(100*time.Millisecond))
@@ -105,8 +105,10 @@ func (b *Bed) RolledOut(ctx context.Context, namespace string, deployments ...st
 	return nil
 }
 
-// injects asks the API server what it would make of an annotated pod.
-func (b *Bed) injects(ctx context.Context) error {
+// Injects asks the API server what it would make of an annotated pod. That its
+// webhook's pods are ready does not say that: the API server learns of them
+// from EndpointSlices, which follow the pods, and it follows those.
+func (b *Bed) Injects(ctx context.Context) error {
 	pod, err := b.Client.CoreV1().Pods("default").Create(ctx, &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Name: "probe", Annotations: map[string]string{"gatepass.dev/inject": "true"}},
 		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "app", Image: AppImage}}},

@@ -107,7 +107,7 @@ func webhooks(t *testing.T) []corev1.Pod {
 }
 
 // awaitReplicas waits until a component has its two replicas, ready and none of
-// them one of the old.
+// them one of the old, and until the API server finds a webhook.
 func awaitReplicas(t *testing.T, c bed.Component, old ...string) {
 	t.Helper()
 	shared.Await(t, "the replicas are ready: "+string(c), func(ctx context.Context) error {
@@ -129,6 +129,7 @@ func awaitReplicas(t *testing.T, c bed.Component, old ...string) {
 		}
 		return nil
 	})
+	shared.Await(t, "the webhook injects", shared.Injects)
 }
 
 func isReady(pod *corev1.Pod) bool {
