@@ -20,9 +20,6 @@ import (
 // patience is for what takes seconds on an idle machine.
 const patience = 90 * time.Second
 
-// AgentContainer is the agent's name in a pod.
-const AgentContainer = "gatepass-agent"
-
 // Namespace makes a namespace for a test, in which the gateway's configuration
 // lets pods log in. At the end its pods go at once, to make room on the node.
 func (b *Bed) Namespace(t testing.TB, labels map[string]string) string {

@@ -82,7 +82,7 @@ func TestPodsThatCanNotLogInSayWhy(t *testing.T) {
 		for _, mode := range modes() {
 			t.Run(row.name+", mode "+mode, func(t *testing.T) {
 				pod := fmt.Sprintf("app-%d-%s", i, mode)
-				end := agentEnds(t, ns, pod)
+				end := shared.AgentEnd(t, ns, pod)
 				if took := end.FinishedAt.Sub(end.StartedAt.Time); took > timeout+leeway {
 					t.Errorf("the agent took %s, with a timeout of %s", took, timeout)
 				}
@@ -92,28 +92,11 @@ func TestPodsThatCanNotLogInSayWhy(t *testing.T) {
 						t.Errorf("kubectl describe does not say %q:\n%s", want, shown)
 					}
 				}
-				logged(t, ns, pod, row.cause)
+				shared.AgentSays(t, ns, pod, row.cause)
 				checkNotStarted(t, ns, pod)
 			})
 		}
 	}
-}
-
-// agentEnds waits for the first end of a pod's agent.
-func agentEnds(t *testing.T, ns, pod string) *corev1.ContainerStateTerminated {
-	t.Helper()
-	var end *corev1.ContainerStateTerminated
-	shared.WaitFor(t, ns, pod, "has an agent that gave up", func(pod *corev1.Pod) bool {
-		for _, c := range pod.Status.InitContainerStatuses {
-			if c.Name == bed.AgentContainer {
-				if end = c.State.Terminated; end == nil {
-					end = c.LastTerminationState.Terminated
-				}
-			}
-		}
-		return end != nil
-	})
-	return end
 }
 
 // agentIn is what `kubectl describe pod` says about the agent.
@@ -125,20 +108,6 @@ func agentIn(t *testing.T, described string) string {
 	}
 	part, _, _ := strings.Cut(rest, "\nContainers:")
 	return part
-}
-
-// logged waits for a cause in the log that `kubectl logs` shows, in which
-// quotes are escaped: a sidecar that was started again begins a new one.
-func logged(t *testing.T, ns, pod, cause string) {
-	t.Helper()
-	cause = strings.ReplaceAll(cause, `"`, `\"`)
-	shared.Await(t, "the log says "+cause, func(ctx context.Context) error {
-		log, _, err := shared.Kubectl(ctx, "logs", "-n", ns, pod, "-c", bed.AgentContainer)
-		if err == nil && !strings.Contains(log, cause) {
-			err = errors.New("it says\n" + log)
-		}
-		return err
-	})
 }
 
 // checkNotStarted fails the test if an application runs without a session.

@@ -213,19 +213,25 @@ func TestARefusalByAQuotaIsAnEventOfTheReplicaSet(t *testing.T) {
 	})
 }
 
-// limitTo makes a quota, and waits until it is in force.
+// limitTo makes a quota, and waits until it is in force: the API server learns of
+// it, and of what is used of it, through a watch. No Secrets are allowed either, by
+// which that shows.
 func limitTo(t *testing.T, ns, hard string) {
 	t.Helper()
 	quotas := shared.Client.CoreV1().ResourceQuotas(ns)
 	if _, err := quotas.Create(t.Context(), &corev1.ResourceQuota{
-		ObjectMeta: metav1.ObjectMeta{Name: "quota"}, Spec: corev1.ResourceQuotaSpec{Hard: amounts(hard)},
+		ObjectMeta: metav1.ObjectMeta{Name: "quota"}, Spec: corev1.ResourceQuotaSpec{Hard: amounts(hard + " secrets=0")},
 	}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	shared.Await(t, "the quota counts", func(ctx context.Context) error {
-		quota, err := quotas.Get(ctx, "quota", metav1.GetOptions{})
-		if err == nil && len(quota.Status.Used) == 0 {
-			err = errors.New("it does not")
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Name: "probe"}}
+		_, err := shared.Client.CoreV1().Secrets(ns).Create(ctx, secret, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		switch {
+		case err == nil:
+			return errors.New("it does not")
+		case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota"):
+			return nil
 		}
 		return err
 	})
@@ -240,7 +246,9 @@ func usedOf(t *testing.T, ns string) string {
 	}
 	var parts []string
 	for name, q := range quota.Status.Used {
-		parts = append(parts, fmt.Sprintf("%s=%s", name, q.String()))
+		if name != corev1.ResourceSecrets {
+			parts = append(parts, fmt.Sprintf("%s=%s", name, q.String()))
+		}
 	}
 	slices.Sort(parts)
 	return strings.Join(parts, " ")

@@ -96,6 +96,12 @@ func makeClasses(t *testing.T) {
 			t.Fatal(err)
 		}
 		removed(t, "the PriorityClass "+class.Name, func(ctx context.Context) error { return classes.Delete(ctx, class.Name, metav1.DeleteOptions{}) })
+		// The API server learns of it through a watch.
+		shared.Await(t, "pods may be of class "+class.Name, func(ctx context.Context) error {
+			pod := bed.Application("default", "probe", classed(class.Name))
+			_, err := shared.Client.CoreV1().Pods(pod.Namespace).Create(ctx, pod, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			return err
+		})
 	}
 }
 

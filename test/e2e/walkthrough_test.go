@@ -108,7 +108,7 @@ func walkByAnnotation(t *testing.T, mode string) {
 		bed.CheckSession(t, pod, got)
 		checkWalker(t, pod, got.Session, "k8s-conf-annotated")
 	}
-	end := agentEnds(t, theirs, "mypod3")
+	end := shared.AgentEnd(t, theirs, "mypod3")
 	if took := end.FinishedAt.Sub(end.StartedAt.Time); end.ExitCode != 5 || took > timeout+leeway {
 		t.Errorf("the agent of mypod3 ended with %d, after %s", end.ExitCode, took)
 	}

@@ -26,10 +26,10 @@ func TestAnOutageLongerThanASession(t *testing.T) {
 	t.Cleanup(func() { scaleGateway(context.Background(), t, 2) })
 	scaleGateway(t.Context(), t, 0)
 	began := time.Now()
-	said(t, pod, "the session can't be refreshed; the last one stays, and it is tried on and on")
+	shared.AgentSays(t, ns, pod.Name, "the session can't be refreshed; the last one stays, and it is tried on and on")
 	last := session(t, pod)
 	<-time.After(time.Until(began.Add(life + 5*time.Second)))
-	said(t, pod, "the session has expired, and there is no new one yet")
+	shared.AgentSays(t, ns, pod.Name, "the session has expired, and there is no new one yet")
 	if late := time.Since(ends(t, last)); late < 0 || late > 35*time.Second { // it looks once in half a minute
 		t.Errorf("the agent said that the session has expired %s after its end", late)
 	}
@@ -52,7 +52,7 @@ func TestAnOutageLongerThanASession(t *testing.T) {
 	if took > 75*time.Second {
 		t.Errorf("a session came %s after the gateway was back", took)
 	}
-	log := said(t, pod, "the session is refreshed again")
+	log := shared.AgentSays(t, ns, pod.Name, "the session is refreshed again")
 	t.Logf("after an outage of %s a session came %s after the gateway was back; the agent's log:\n%s", outage, took, log)
 	for _, line := range []string{"can't be refreshed", "has expired", "refreshed again"} {
 		if n := strings.Count(log, line); n != 1 {

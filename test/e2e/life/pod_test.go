@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -121,22 +120,4 @@ func watched(t *testing.T, ns, pod string) watch.Result {
 	}
 	t.Logf("%d reads, %d sessions", r.Reads, len(r.Tokens))
 	return r
-}
-
-// said waits until a pod's agent has logged something, and returns its log.
-func said(t *testing.T, pod *corev1.Pod, text string) string {
-	t.Helper()
-	var log string
-	shared.Await(t, "the agent's words "+text, func(ctx context.Context) (err error) {
-		if log, err = agentLog(ctx, pod); err == nil && !strings.Contains(log, text) {
-			err = fmt.Errorf("it says\n%s", log)
-		}
-		return err
-	})
-	return log
-}
-
-func agentLog(ctx context.Context, pod *corev1.Pod) (string, error) {
-	text, err := shared.Client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: bed.AgentContainer}).DoRaw(ctx)
-	return string(text), err
 }

@@ -176,9 +176,9 @@ func TestAGatewayWhoseClockIsOff(t *testing.T) {
 		}
 		awaitOnly(t, gatewayAhead)
 		row{profile: "default", code: exitUntrusted, cause: "correct the clock of this node or of the issuer"}.check(t, ns)
-		awaitLog(t, running, "the session can't be refreshed; the last one stays")
+		shared.AgentSays(t, ns, running.Name, "the session can't be refreshed; the last one stays")
 		restore()
-		awaitLog(t, running, "the session is refreshed again")
+		shared.AgentSays(t, ns, running.Name, "the session is refreshed again")
 		starts(t, []*corev1.Pod{shared.Create(t, bed.Application(ns, "after"))})
 	})
 	t.Run("behind", func(t *testing.T) {
@@ -207,17 +207,6 @@ func TestAGatewayWhoseClockIsOff(t *testing.T) {
 			return errors.New("there is none")
 		})
 		starts(t, []*corev1.Pod{shared.Create(t, bed.Application(ns, "during"))})
-	})
-}
-
-func awaitLog(t *testing.T, pod *corev1.Pod, want string) {
-	t.Helper()
-	shared.Await(t, "the agent says: "+want, func(ctx context.Context) error {
-		log, err := shared.Client.CoreV1().Pods(pod.Namespace).GetLogs(pod.Name, &corev1.PodLogOptions{Container: bed.AgentContainer}).DoRaw(ctx)
-		if err == nil && !strings.Contains(string(log), want) {
-			err = errors.New(string(log))
-		}
-		return err
 	})
 }
 

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -135,7 +134,7 @@ func (r row) check(t *testing.T, ns string) {
 	pod := shared.Create(t, bed.Application(ns, strings.Join([]string{"row", r.profile, r.mode}, "-"),
 		bed.Annotate("profile", r.profile), bed.Annotate("timeout", r.timeout.String()), bed.Annotate("mode", r.mode),
 		func(pod *corev1.Pod) { pod.Spec.RestartPolicy = corev1.RestartPolicyNever }))
-	ended := awaitFailure(t, ns, pod.Name)
+	ended := shared.AgentEnd(t, ns, pod.Name)
 	took := ended.FinishedAt.Sub(ended.StartedAt.Time)
 	t.Logf("exit code %d after %s: %s", ended.ExitCode, took, strings.TrimSpace(ended.Message))
 	if ended.ExitCode != r.code {
@@ -145,24 +144,6 @@ func (r row) check(t *testing.T, ns string) {
 		t.Errorf("it took %s, with a timeout of %s", took, r.timeout)
 	}
 	checkCause(t, ns, pod.Name, r.cause)
-}
-
-// awaitFailure waits until a pod's agent has failed.
-func awaitFailure(t *testing.T, ns, name string) *corev1.ContainerStateTerminated {
-	t.Helper()
-	var ended *corev1.ContainerStateTerminated
-	shared.WaitFor(t, ns, name, "has an agent that failed", func(pod *corev1.Pod) bool {
-		i := slices.IndexFunc(pod.Status.InitContainerStatuses, func(c corev1.ContainerStatus) bool { return c.Name == bed.AgentContainer })
-		if i < 0 {
-			return false
-		}
-		status := pod.Status.InitContainerStatuses[i]
-		if ended = status.State.Terminated; ended == nil {
-			ended = status.LastTerminationState.Terminated
-		}
-		return ended != nil
-	})
-	return ended
 }
 
 // checkCause looks where people look.
@@ -175,14 +156,7 @@ func checkCause(t *testing.T, ns, name, cause string) {
 	if !strings.Contains(described, cause) {
 		t.Errorf("kubectl describe does not say %q:\n%s", cause, described)
 	}
-	logs, _, err := shared.Kubectl(t.Context(), "logs", "-n", ns, name, "-c", bed.AgentContainer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	// JSON escapes quotation marks.
-	if !strings.Contains(strings.ReplaceAll(logs, `\"`, `"`), cause) {
-		t.Errorf("kubectl logs does not say %q:\n%s", cause, logs)
-	}
+	shared.AgentSays(t, ns, name, cause)
 }
 
 // starts waits until pods run with sessions of their own, and returns how long
@@ -240,7 +214,7 @@ func TestPodsStartWhenTheGatewayIsScaledUpAgain(t *testing.T) {
 		return err
 	})
 	pod := shared.Create(t, bed.Application(ns, "waits", bed.Annotate("timeout", "5s")))
-	ended := awaitFailure(t, ns, pod.Name)
+	ended := shared.AgentEnd(t, ns, pod.Name)
 	t.Logf("exit code %d after %s: %s", ended.ExitCode, ended.FinishedAt.Sub(ended.StartedAt.Time), strings.TrimSpace(ended.Message))
 	if ended.ExitCode != exitUnreachable {
 		t.Errorf("exit code %d, want %d", ended.ExitCode, exitUnreachable)
