@@ -13,6 +13,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
 
 	"github.com/gatepass/gatepass/test/bed/app/report"
 )
@@ -117,6 +120,17 @@ func (b *Bed) WaitFor(t testing.TB, ns, name, what string, ok func(*corev1.Pod) 
 		return nil
 	})
 	return pod
+}
+
+// WatchPods shows what becomes of a namespace's pods since a list or a pod had its
+// resource version. The API server ends watches when it likes; this goes on.
+func (b *Bed) WatchPods(ctx context.Context, ns, fieldSelector, resourceVersion string) (watch.Interface, error) {
+	return watchtools.NewRetryWatcherWithContext(ctx, resourceVersion, &cache.ListWatch{
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.FieldSelector = fieldSelector
+			return b.Client.CoreV1().Pods(ns).Watch(ctx, o)
+		},
+	})
 }
 
 // Running waits until every container of a pod has started.

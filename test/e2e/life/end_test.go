@@ -153,7 +153,7 @@ func follow(t *testing.T, pod *corev1.Pod) <-chan string {
 func deleted(t *testing.T, pod *corev1.Pod) *corev1.Pod {
 	t.Helper()
 	pods := shared.Client.CoreV1().Pods(pod.Namespace)
-	changes, err := pods.Watch(t.Context(), metav1.ListOptions{FieldSelector: "metadata.name=" + pod.Name, ResourceVersion: pod.ResourceVersion})
+	changes, err := shared.WatchPods(t.Context(), pod.Namespace, "metadata.name="+pod.Name, pod.ResourceVersion)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -209,7 +209,11 @@ func (l *load) refusals(p *phase) int {
 // watch sees every pod of the namespace from its creation on.
 func (l *load) watch(ctx context.Context, t *testing.T) {
 	t.Helper()
-	w, err := shared.Client.CoreV1().Pods(l.ns).Watch(ctx, metav1.ListOptions{})
+	none, err := shared.Client.CoreV1().Pods(l.ns).List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := shared.WatchPods(ctx, l.ns, "", none.ResourceVersion)
 	if err != nil {
 		t.Fatal(err)
 	}
