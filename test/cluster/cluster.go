@@ -118,7 +118,12 @@ func (c *Cluster) start(ctx context.Context, binaries string, o Options) error {
 		return err
 	}
 	c.env = env
-	if c.Config, err = env.Start(); err != nil {
+	ports, err := reservePorts(env)
+	if err != nil {
+		return err
+	}
+	c.Config, err = env.Start()
+	if err := errors.Join(err, ports.Close()); err != nil {
 		return err
 	}
 	c.Config.QPS = -1 // no throttle: a test measures the server, not the client

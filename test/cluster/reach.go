@@ -6,15 +6,20 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
 	"github.com/gatepass/gatepass/test/pki"
+	"github.com/gatepass/gatepass/test/process"
 )
 
 const (
+	loopback = "127.0.0.1"
 	// securePort is the API server's usual one.
 	securePort = "6443"
 	// serviceAddress is that of the Service kubernetes: the first of envtest's
@@ -35,7 +40,7 @@ func (c *Cluster) serveAt(address string, api *envtest.APIServer) error {
 	if err != nil {
 		return err
 	}
-	pair, err := ca.Server(address, serviceAddress, "127.0.0.1", "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
+	pair, err := ca.Server(address, serviceAddress, loopback, "localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc",
 		"kubernetes.default.svc.cluster.local")
 	if err != nil {
 		return err
@@ -53,6 +58,24 @@ func (c *Cluster) serveAt(address string, api *envtest.APIServer) error {
 		}
 	}
 	return nil
+}
+
+// reservePorts keeps ports for servers that listen at this machine only, until they
+// do. envtest looks for free ones, and lets them go again.
+func reservePorts(env *envtest.Environment) (*process.Ports, error) {
+	ports, err := process.ReservePorts(3)
+	if err != nil {
+		return nil, err
+	}
+	at := func(i int) *url.URL {
+		return &url.URL{Scheme: "http", Host: net.JoinHostPort(loopback, strconv.Itoa(ports.Numbers[i]))}
+	}
+	env.ControlPlane.Etcd.URL = at(0)
+	env.ControlPlane.Etcd.Configure().Set("listen-peer-urls", at(1).String())
+	if api := env.ControlPlane.GetAPIServer(); api.Address == "" {
+		api.Address, api.Port = loopback, at(2).Port()
+	}
+	return ports, nil
 }
 
 // signerPair makes the key that signs ServiceAccount tokens.

@@ -5,12 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -171,34 +169,6 @@ func probe(ctx context.Context, client *http.Client, url string) error {
 		return fmt.Errorf("%s answers %s", url, res.Status)
 	}
 	return nil
-}
-
-// FreePort returns a port of 127.0.0.1 that was free a moment ago. Nothing
-// reserves it, so whoever uses it must be ready to try another.
-func FreePort(ctx context.Context) (int, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if err := l.Close(); err != nil {
-		return 0, fmt.Errorf("find a free port: %w", err)
-	}
-	if !ok {
-		return 0, errors.New("find a free port: a TCP listener has no TCP address")
-	}
-	return addr.Port, nil
-}
-
-// PortTaken reports whether a process ended because its port was taken.
-func (p *Process) PortTaken() bool {
-	select {
-	case <-p.done:
-		return strings.Contains(p.Logs(), syscall.EADDRINUSE.Error())
-	default:
-		return false
-	}
 }
 
 // Logs collects output. It is safe for concurrent use.

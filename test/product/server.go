@@ -15,10 +15,6 @@ import (
 // readyTimeout bounds a server's start; one that is idle needs some 50 ms.
 const readyTimeout = 30 * time.Second
 
-// portTries is how often a start is repeated because somebody else took the
-// port between its choice and its use.
-const portTries = 3
-
 // names makes process names unique.
 type names struct {
 	mu    sync.Mutex
@@ -54,7 +50,7 @@ func (s *Server) URL(path string) string {
 	return fmt.Sprintf("https://%s:%d%s", s.Address, s.Port, path)
 }
 
-// ports are those of one try to start a server.
+// ports are those of a server.
 type ports struct{ serve, metrics, health int }
 
 func (p ports) flags() []string {
@@ -64,52 +60,34 @@ func (p ports) flags() []string {
 	}
 }
 
-// start runs a server until /readyz says that it is ready, on other ports
-// again if one was taken meanwhile.
-func (p *Product) start(ctx context.Context, command, address string, env []string, args func(*ports) []string) (*Server, error) {
+// start runs a server until /readyz says that it is ready.
+func (p *Product) start(ctx context.Context, command, address string, env []string, args func(*ports) []string) (_ *Server, err error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
-	for try := 1; ; try++ {
-		use, err := choosePorts(ctx)
-		if err != nil {
-			return nil, err
-		}
-		own := args(&use)
-		name := p.seen.next(command)
-		proc, err := process.Start(process.Options{
-			Name: name, Path: p.Path(command), Env: env, Guard: p.guard,
-			Args: slices.Concat(own, use.flags()),
-		})
-		if err != nil {
-			return nil, err
-		}
-		s := &Server{
-			Process: proc,
-			Address: address,
-			Port:    use.serve,
-			Metrics: fmt.Sprintf("http://127.0.0.1:%d", use.metrics),
-			Health:  fmt.Sprintf("http://127.0.0.1:%d", use.health),
-		}
-		err = s.WaitReady(ctx, s.Health+"/readyz")
-		if err == nil {
-			return s, nil
-		}
-		again := proc.PortTaken() && try < portTries
-		killed := proc.Kill()
-		if !again {
-			return nil, errors.Join(err, killed)
-		}
+	reserved, err := process.ReservePorts(3)
+	if err != nil {
+		return nil, err
 	}
-}
-
-func choosePorts(ctx context.Context) (ports, error) {
-	var use ports
-	for _, port := range []*int{&use.serve, &use.metrics, &use.health} {
-		free, err := process.FreePort(ctx)
-		if err != nil {
-			return ports{}, err
-		}
-		*port = free
+	// Until the server listens, or has failed.
+	defer func() { err = errors.Join(err, reserved.Close()) }()
+	use := ports{serve: reserved.Numbers[0], metrics: reserved.Numbers[1], health: reserved.Numbers[2]}
+	own := args(&use)
+	proc, err := process.Start(process.Options{
+		Name: p.seen.next(command), Path: p.Path(command), Env: env, Guard: p.guard,
+		Args: slices.Concat(own, use.flags()),
+	})
+	if err != nil {
+		return nil, err
 	}
-	return use, nil
+	s := &Server{
+		Process: proc,
+		Address: address,
+		Port:    use.serve,
+		Metrics: fmt.Sprintf("http://127.0.0.1:%d", use.metrics),
+		Health:  fmt.Sprintf("http://127.0.0.1:%d", use.health),
+	}
+	if err := s.WaitReady(ctx, s.Health+"/readyz"); err != nil {
+		return nil, errors.Join(err, proc.Kill())
+	}
+	return s, nil
 }

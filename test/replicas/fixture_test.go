@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -26,37 +27,26 @@ import (
 type etcd struct {
 	guard   *process.Guard
 	process *process.Process
-	ports   [3]int
+	ports   *process.Ports // also while it is away
 }
 
-func (e *etcd) url(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", e.ports[port]) }
+func (e *etcd) url(port int) string { return fmt.Sprintf("http://127.0.0.1:%d", e.ports.Numbers[port]) }
 
 func startEtcd(t *testing.T) *etcd {
 	t.Helper()
-	e := &etcd{guard: must(process.NewGuard())(t)}
+	e := &etcd{guard: must(process.NewGuard())(t), ports: must(process.ReservePorts(3))(t)}
 	t.Cleanup(func() {
 		if e.process != nil {
 			_ = e.process.Kill() // it has no data worth an orderly end
 		}
-		if err := e.guard.Release(); err != nil {
+		if err := errors.Join(e.guard.Release(), e.ports.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	const attempts = 5 // a free port is not reserved
-	for range attempts {
-		for i := range e.ports {
-			e.ports[i] = must(process.FreePort(t.Context()))(t)
-		}
-		err := e.run()
-		if err == nil {
-			return e
-		}
-		if !e.process.PortTaken() {
-			t.Fatal(err)
-		}
+	if err := e.run(); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("no free ports after %d attempts", attempts)
-	return nil
+	return e
 }
 
 // run starts the process and waits until it is ready.

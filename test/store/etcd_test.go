@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -24,7 +25,7 @@ type server struct {
 	process *process.Process
 	args    []string // besides the ports
 	scheme  string
-	ports   [3]int // for clients, peers and metrics
+	ports   *process.Ports // for clients, peers and metrics, also while it is away
 }
 
 // startServer runs an etcd until the test ends. The arguments are for TLS, which
@@ -32,7 +33,7 @@ type server struct {
 func startServer(tb testing.TB, args ...string) *server {
 	tb.Helper()
 	guard := must(process.NewGuard())(tb)
-	s := &server{guard: guard, args: args, scheme: "http"}
+	s := &server{guard: guard, ports: must(process.ReservePorts(3))(tb), args: args, scheme: "http"}
 	for _, arg := range args {
 		if strings.HasPrefix(arg, "--cert-file=") {
 			s.scheme = "https"
@@ -42,27 +43,18 @@ func startServer(tb testing.TB, args ...string) *server {
 		if s.process != nil {
 			_ = s.process.Kill() // it has no data worth an orderly end
 		}
-		if err := guard.Release(); err != nil {
+		if err := errors.Join(guard.Release(), s.ports.Close()); err != nil {
 			tb.Error(err)
 		}
 	})
-	const attempts = 5 // a free port is not reserved
-	for range attempts {
-		for i := range s.ports {
-			s.ports[i] = must(process.FreePort(tb.Context()))(tb)
-		}
-		if err := s.run(); err == nil {
-			return s
-		} else if !s.process.PortTaken() {
-			tb.Fatal(err)
-		}
+	if err := s.run(); err != nil {
+		tb.Fatal(err)
 	}
-	tb.Fatalf("no free ports after %d attempts", attempts)
-	return nil
+	return s
 }
 
 func (s *server) url(scheme string, port int) string {
-	return fmt.Sprintf("%s://127.0.0.1:%d", scheme, s.ports[port])
+	return fmt.Sprintf("%s://127.0.0.1:%d", scheme, s.ports.Numbers[port])
 }
 
 // endpoint is where clients find the server.

@@ -69,15 +69,6 @@ func contender(b *testing.B, guard *process.Guard, name string, command ...strin
 	return p
 }
 
-func port(b *testing.B) int {
-	b.Helper()
-	p, err := process.FreePort(b.Context())
-	if err != nil {
-		b.Fatal(err)
-	}
-	return p
-}
-
 // start starts both servers with one certificate.
 func start(b *testing.B) (ours, floor *target) {
 	b.Helper()
@@ -115,12 +106,17 @@ func start(b *testing.B) (ours, floor *target) {
 	}
 	config := &tls.Config{RootCAs: ca.Pool(), NextProtos: []string{"http/1.1"}} // as the API server speaks to webhooks
 	ours, floor = &target{tls: config}, &target{tls: config}
-	ourPort, floorPort := port(b), port(b)
+	ports, err := process.ReservePorts(4)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = ports.Close() })
+	ourPort, floorPort := ports.Numbers[0], ports.Numbers[1]
 	ours.address, floor.address = fmt.Sprintf("127.0.0.1:%d", ourPort), fmt.Sprintf("127.0.0.1:%d", floorPort)
 	ours.Process = contender(b, guard, "gatepass-webhook", commands.Path(product.Webhook),
 		"--config", filepath.Join(root, "injector", "testdata", "config.yaml"), "--cert-dir", dir, "--shutdown-delay", "0s",
 		"--bind-address", "127.0.0.1", "--port", strconv.Itoa(ourPort),
-		"--metrics-bind-address", fmt.Sprintf("127.0.0.1:%d", port(b)), "--health-probe-bind-address", fmt.Sprintf("127.0.0.1:%d", port(b)))
+		"--metrics-bind-address", fmt.Sprintf("127.0.0.1:%d", ports.Numbers[2]), "--health-probe-bind-address", fmt.Sprintf("127.0.0.1:%d", ports.Numbers[3]))
 	floor.Process = contender(b, guard, "floor", binary, "--cert-dir", dir, "--port", strconv.Itoa(floorPort))
 	return ours, floor
 }
