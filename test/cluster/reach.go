@@ -19,6 +19,7 @@ import (
 )
 
 const (
+	// loopback is where servers listen that only this machine reaches.
 	loopback = "127.0.0.1"
 	// securePort is the API server's usual one.
 	securePort = "6443"

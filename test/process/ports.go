@@ -6,18 +6,19 @@ import (
 	"syscall"
 )
 
-// Ports are free ports of 127.0.0.1, kept for servers that are to listen there.
+// Ports are free ports, kept for servers that are to listen there.
 type Ports struct {
 	// Numbers are the ports, as many as were asked for.
 	Numbers []int
 	sockets []int
 }
 
-// ReservePorts keeps ports until Close: nobody else gets them who asks for any
-// port, be it to listen at port 0 or to connect from, because Linux passes over
-// ports that a socket is bound to. A server that asks for the very port gets it, any
-// number of times: binding to an address that is taken is allowed while both sockets
-// have SO_REUSEADDR, as Go's listeners do, and none listens (socket(7)).
+// ReservePorts keeps ports until Close, at all of the machine's addresses: nobody
+// else gets them who asks for any port, be it to listen at port 0 or to connect
+// from, because Linux passes over ports that a socket is bound to. A server that
+// asks for the very port gets it, any number of times: binding to an address that is
+// taken is allowed while both sockets have SO_REUSEADDR, as Go's listeners do, and
+// none listens (socket(7)).
 func ReservePorts(n int) (*Ports, error) {
 	p := &Ports{}
 	for range n {
@@ -43,7 +44,7 @@ func (p *Ports) add() error {
 	if err := syscall.SetsockoptInt(socket, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
 		return err
 	}
-	if err := syscall.Bind(socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+	if err := syscall.Bind(socket, &syscall.SockaddrInet4{}); err != nil {
 		return err
 	}
 	name, err := syscall.Getsockname(socket)
