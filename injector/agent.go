@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/injector/profile"
 )
 
 // The names of what is added to a pod.
@@ -89,20 +90,19 @@ func (p *patch) agentContainer(s *settings, id identity) {
 
 func (p *patch) resources(s *settings) {
 	p.raw("{")
-	for _, part := range []struct{ name, cpu, memory string }{
-		{"requests", s.resources.Requests.CPU, s.resources.Requests.Memory},
-		{"limits", s.resources.Limits.CPU, s.resources.Limits.Memory},
-	} {
-		if part.cpu == "" && part.memory == "" {
+	for _, part := range []struct {
+		name    string
+		amounts profile.Amounts
+	}{{"requests", s.resources.Requests}, {"limits", s.resources.Limits}} {
+		if part.amounts == (profile.Amounts{}) {
 			continue
 		}
 		p.field(part.name)
 		p.raw("{")
-		if part.cpu != "" {
-			p.textField("cpu", part.cpu)
-		}
-		if part.memory != "" {
-			p.textField("memory", part.memory)
+		for _, amount := range part.amounts.List() {
+			if amount.Quantity != "" {
+				p.textField(amount.Resource, amount.Quantity)
+			}
 		}
 		p.raw("}")
 	}

@@ -22,7 +22,10 @@ const (
 	keyInject  = "inject"
 	keyProfile = "profile"
 	keyRevoke  = "revoke-on-exit"
-	keyStatus  = "status"
+	// keyContainers and keyExclude list containers with and without the session.
+	keyContainers = "containers"
+	keyExclude    = "exclude-containers"
+	keyStatus     = "status"
 )
 
 // statusInjected is the value of the status annotation of injected pods. It
@@ -60,8 +63,11 @@ type settings struct {
 	mountPath string
 	tokenFile string
 	tokenMode fs.FileMode // 0: by rule
-	// containers is nil for all of them.
+	// containers is nil for all of them but those left out: excluded by the
+	// pod, and by the profile what has leftOut.
 	containers []string
+	excluded   []string
+	leftOut    map[string]bool
 }
 
 // The defaults of settings that no profile has.
@@ -80,6 +86,7 @@ func newSettings(p *profile.Resolved) *settings {
 		group:      p.RunAsGroup,
 		audience:   p.Audience,
 		expiration: p.ExpirationSeconds,
+		leftOut:    p.ExcludeContainers,
 		mountPath:  defaultMountPath,
 		tokenFile:  defaultTokenFile,
 	}
@@ -105,8 +112,10 @@ func Annotations() []Annotation {
 			apply: func(s *settings, v string) (err error) { s.agent.Mode, err = config.ParseMode(v); return err }},
 		{Name: keyRevoke, Value: "true or false", Meaning: "end the session when the pod stops (mode sidecar)",
 			apply: func(s *settings, v string) (err error) { s.agent.RevokeOnExit, err = config.ParseBool(v); return err }},
-		{Name: "containers", Value: "comma-separated names", Meaning: "which containers get the session; all if not set",
-			apply: applyContainers},
+		{Name: keyContainers, Value: "comma-separated names", Meaning: "which containers get the session; all if not set",
+			apply: func(s *settings, v string) (err error) { s.containers, err = containerNames(v); return err }},
+		{Name: keyExclude, Value: "comma-separated names", Meaning: "which containers do not get it; none if not set",
+			apply: func(s *settings, v string) (err error) { s.excluded, err = containerNames(v); return err }},
 		{Name: "mount-path", Value: "absolute path", Meaning: "where the session's folder appears in them", apply: applyMountPath},
 		{Name: "token-file", Value: "file name", Meaning: "the session token's file in that folder", apply: applyTokenFile},
 		{Name: "token-mode", Value: "octal mode", Meaning: "that file's mode",
@@ -126,13 +135,29 @@ func Annotations() []Annotation {
 		{Name: "agent-image", Value: "image", Meaning: "the agent's image",
 			apply: func(s *settings, v string) error { s.image = v; return profile.CheckImage(v) }},
 		{Name: "agent-requests-cpu", Value: "quantity", Meaning: "the agent's request for CPU",
-			apply: func(s *settings, v string) error { return applyQuantity(s, &s.resources.Requests.CPU, v) }},
+			apply: func(s *settings, v string) error {
+				return applyQuantity(s, &s.resources.Requests.CPU, profile.CheckRequest, profile.ResourceCPU, v)
+			}},
 		{Name: "agent-requests-memory", Value: "quantity", Meaning: "the agent's request for memory",
-			apply: func(s *settings, v string) error { return applyQuantity(s, &s.resources.Requests.Memory, v) }},
+			apply: func(s *settings, v string) error {
+				return applyQuantity(s, &s.resources.Requests.Memory, profile.CheckRequest, profile.ResourceMemory, v)
+			}},
+		{Name: "agent-requests-ephemeral-storage", Value: "quantity", Meaning: "the agent's request for local storage",
+			apply: func(s *settings, v string) error {
+				return applyQuantity(s, &s.resources.Requests.EphemeralStorage, profile.CheckRequest, profile.ResourceEphemeralStorage, v)
+			}},
 		{Name: "agent-limits-cpu", Value: "quantity", Meaning: "the agent's limit of CPU",
-			apply: func(s *settings, v string) error { return applyQuantity(s, &s.resources.Limits.CPU, v) }},
+			apply: func(s *settings, v string) error {
+				return applyQuantity(s, &s.resources.Limits.CPU, profile.CheckLimit, profile.ResourceCPU, v)
+			}},
 		{Name: "agent-limits-memory", Value: "quantity", Meaning: "the agent's limit of memory",
-			apply: func(s *settings, v string) error { return applyQuantity(s, &s.resources.Limits.Memory, v) }},
+			apply: func(s *settings, v string) error {
+				return applyQuantity(s, &s.resources.Limits.Memory, profile.CheckLimit, profile.ResourceMemory, v)
+			}},
+		{Name: "agent-limits-ephemeral-storage", Value: "quantity", Meaning: "the agent's limit of local storage",
+			apply: func(s *settings, v string) error {
+				return applyQuantity(s, &s.resources.Limits.EphemeralStorage, profile.CheckLimit, profile.ResourceEphemeralStorage, v)
+			}},
 		{Name: "agent-run-as-user", Value: "user id", Meaning: "whom the agent runs as",
 			apply: func(s *settings, v string) error { return applyID(&s.user, v) }},
 		{Name: "agent-run-as-group", Value: "group id", Meaning: "the agent's group",
@@ -152,21 +177,20 @@ func checkName(v string) error {
 	return profile.CheckText(v)
 }
 
-func applyContainers(s *settings, v string) error {
+func containerNames(v string) ([]string, error) {
 	names := []string{}
 	seen := map[string]bool{}
 	for name := range strings.SplitSeq(v, ",") {
 		name = strings.TrimSpace(name)
 		if name == "" {
-			return fmt.Errorf("%q has an empty entry; give container names separated by single commas, or remove the annotation for all containers", v)
+			return nil, fmt.Errorf("%q has an empty entry; give container names separated by single commas, or remove the annotation for all containers", v)
 		}
 		if !seen[name] {
 			seen[name] = true
 			names = append(names, name)
 		}
 	}
-	s.containers = names
-	return nil
+	return names, nil
 }
 
 // reservedPaths are folders that a container runtime fills itself; a mount
@@ -249,12 +273,15 @@ func applyExpiration(s *settings, v string) error {
 	return profile.CheckExpiration(n)
 }
 
-func applyQuantity(s *settings, target *string, v string) error {
+func applyQuantity(s *settings, target *string, check func(resource, v string) error, resource, v string) error {
 	if v == "" {
-		return errors.New("is empty; use for example 10m or 16Mi, or remove the annotation")
+		return errors.New("is empty; use for example " + profile.ExampleQuantity(resource) + ", or remove the annotation")
 	}
-	*target, s.resourcesGiven = v, true
-	return profile.CheckQuantity(v)
+	*target = v
+	if resource != profile.ResourceEphemeralStorage { // it has no say in the quality of service
+		s.resourcesGiven = true
+	}
+	return check(resource, v)
 }
 
 func applyID(target **int64, v string) error {

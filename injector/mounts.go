@@ -9,24 +9,40 @@ import (
 )
 
 // readers returns the containers that get the session. A listed name that no
-// container has is a problem of d.
+// container has is a problem of d, and so is a pod in which none is left.
 func readers(pod *podView, s *settings, d *Decision) []container {
 	all := pod.applications()
-	if s.containers == nil {
-		return all
+	listed := named(all, keyContainers, s.containers, d)
+	excluded := named(all, keyExclude, s.excluded, d)
+	get := slices.DeleteFunc(slices.Clone(all), func(c container) bool {
+		if s.containers != nil {
+			return !listed[c.Name]
+		}
+		return excluded[c.Name] || s.leavesOut(c.Name)
+	})
+	if len(get) == 0 && !d.refused() {
+		d.deny(ReasonContradiction, "the pod asks for a session, but none of its containers gets it (%s): the annotation %[2]s%[3]s, the profile's excludeContainers or Gatepass' own list of service meshes leaves them out; name those that need it in %[2]s%[4]s, or remove %[2]s%[5]s",
+			clipList(namesOf(all)), Prefix, keyExclude, keyContainers, keyInject)
 	}
-	names := make([]string, len(all))
-	missing := make(map[string]bool, len(s.containers))
-	for _, name := range s.containers {
+	return get
+}
+
+// named looks for the containers that an annotation lists.
+func named(all []container, key string, list []string, d *Decision) map[string]bool {
+	if list == nil {
+		return nil
+	}
+	missing := make(map[string]bool, len(list))
+	for _, name := range list {
 		missing[name] = true
 	}
-	listed := maps.Clone(missing)
-	for i, c := range all {
-		names[i] = c.Name
+	found := maps.Clone(missing)
+	for _, c := range all {
 		delete(missing, c.Name)
 	}
+	names := namesOf(all)
 	have := clipList(names)
-	for _, name := range s.containers {
+	for _, name := range list {
 		if !missing[name] || d.full() {
 			continue
 		}
@@ -34,9 +50,21 @@ func readers(pod *podView, s *settings, d *Decision) []container {
 		if guess := nearest(name, names); guess != "" {
 			hint = "did you mean " + guess + "? "
 		}
-		d.deny(ReasonUnknownContainer, "annotation %scontainers: the pod has no container %q; %sit has: %s (one that another webhook adds later can't be listed: leave the annotation out)", Prefix, name, hint, have)
+		fix := "one that another webhook adds later can't be listed: leave the annotation out"
+		if key == keyExclude {
+			fix = "one that another webhook adds later is left out by the profile's excludeContainers"
+		}
+		d.deny(ReasonUnknownContainer, "annotation %s%s: the pod has no container %q; %sit has: %s (%s)", Prefix, key, name, hint, have, fix)
 	}
-	return slices.DeleteFunc(slices.Clone(all), func(c container) bool { return !listed[c.Name] })
+	return found
+}
+
+func namesOf(all []container) []string {
+	names := make([]string, len(all))
+	for i, c := range all {
+		names[i] = c.Name
+	}
+	return names
 }
 
 // clipList names the first entries of a list.
@@ -78,7 +106,9 @@ func checkMounts(pod *podView, c *container, s *settings, d *Decision) {
 }
 
 // checkOurVolumes refuses a pod in which anything but the agent mounts the
-// projected token, or the session is mounted other than Gatepass does it.
+// projected token, or the session is mounted other than Gatepass does it. A
+// container that is left out without the pod's saying so may have the mount: a
+// webhook of an earlier version, or with other profiles, gave it.
 func checkOurVolumes(pod *podView, get []container, s *settings, d *Decision) {
 	listed := make(map[string]bool, len(get))
 	for _, c := range get {
@@ -90,8 +120,10 @@ func checkOurVolumes(pod *podView, get []container, s *settings, d *Decision) {
 			case m.Name == IdentityVolume:
 				d.deny(ReasonMountConflict, "container %q mounts %s, which is for the agent alone; remove the mount", c.Name, IdentityVolume)
 			case m.Name != SessionVolume:
-			case !listed[c.Name]:
-				d.deny(ReasonMountConflict, "container %q mounts %s, but the annotation %scontainers leaves it out; remove the mount, or list the container", c.Name, SessionVolume, Prefix)
+			case !listed[c.Name] && s.containers != nil:
+				d.deny(ReasonMountConflict, "container %q mounts %s, but the annotation %s%s leaves it out; remove the mount, or list the container", c.Name, SessionVolume, Prefix, keyContainers)
+			case slices.Contains(s.excluded, c.Name):
+				d.deny(ReasonMountConflict, "container %q mounts %s, but the annotation %s%s leaves it out; remove the mount, or the container from the list", c.Name, SessionVolume, Prefix, keyExclude)
 			case path.Clean(m.MountPath) != s.mountPath || m.SubPath != "" || m.SubPathExpr != "":
 				d.deny(ReasonMountConflict, "container %q mounts %s at %s; remove the mount, and choose the path with the annotation %smount-path", c.Name, SessionVolume, m.MountPath, Prefix)
 			case !m.ReadOnly:

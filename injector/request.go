@@ -112,6 +112,10 @@ func (i *Injector) settle(pod *podView, names []string, d *Decision) *settings {
 			d.deny(ReasonInvalidValue, "annotation %s%s: %v", Prefix, name, err)
 		}
 	}
+	if s.containers != nil && s.excluded != nil {
+		d.deny(ReasonContradiction, "annotations %[1]s%[2]s and %[1]s%[3]s are both set; list the containers that get the session in the first, or those that do not in the second, and remove the other",
+			Prefix, keyContainers, keyExclude)
+	}
 	if err := s.resources.Check(); err != nil {
 		d.deny(ReasonContradiction, "the agent's resources: %v; change the annotations %[2]sagent-requests-… and %[2]sagent-limits-…", err, Prefix)
 	}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"unicode"
 
-	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gatepass/gatepass/agent/config"
@@ -67,17 +66,15 @@ func (v *validator) id(p *field.Path, id *int64) {
 }
 
 func (v *validator) resources(p *field.Path, r Resources) {
-	for _, q := range []struct {
-		path  *field.Path
-		value string
-	}{
-		{p.Child("requests", "cpu"), r.Requests.CPU},
-		{p.Child("requests", "memory"), r.Requests.Memory},
-		{p.Child("limits", "cpu"), r.Limits.CPU},
-		{p.Child("limits", "memory"), r.Limits.Memory},
-	} {
-		if err := CheckQuantity(q.value); err != nil {
-			v.invalid(q.path, q.value, err.Error())
+	for _, part := range []struct {
+		path    *field.Path
+		amounts Amounts
+		check   func(resource, v string) error
+	}{{p.Child("requests"), r.Requests, CheckRequest}, {p.Child("limits"), r.Limits, CheckLimit}} {
+		for _, a := range part.amounts.List() {
+			if err := part.check(a.Resource, a.Quantity); err != nil {
+				v.invalid(part.path.Child(a.Resource), a.Quantity, err.Error())
+			}
 		}
 	}
 	if err := r.Check(); err != nil {
@@ -89,55 +86,24 @@ func (v *validator) resources(p *field.Path, r Resources) {
 // Quantities that can't be parsed are CheckQuantity's to report.
 func (r Resources) Check() error {
 	var errs []error
-	for _, pair := range []struct{ name, request, limit string }{
-		{"cpu", r.Requests.CPU, r.Limits.CPU},
-		{"memory", r.Requests.Memory, r.Limits.Memory},
-	} {
-		if pair.request == "" || pair.limit == "" {
+	limits := r.Limits.List()
+	for n, a := range r.Requests.List() {
+		if a.Quantity == "" || limits[n].Quantity == "" {
 			continue
 		}
-		request, err := ParseQuantity(pair.request)
+		request, err := ParseQuantity(a.Quantity)
 		if err != nil {
 			continue
 		}
-		limit, err := ParseQuantity(pair.limit)
+		limit, err := ParseQuantity(limits[n].Quantity)
 		if err != nil {
 			continue
 		}
 		if request.Cmp(limit) > 0 {
-			errs = append(errs, fmt.Errorf("the request for %s (%s) is above its limit (%s)", pair.name, pair.request, pair.limit))
+			errs = append(errs, fmt.Errorf("the request for %s (%s) is above its limit (%s)", a.Resource, a.Quantity, limits[n].Quantity))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// maxQuantity bounds a quantity's text. Amounts of CPU and memory have some ten
-// characters.
-const maxQuantity = 24
-
-// ParseQuantity reads an amount of a resource. Kubernetes' parser computes with
-// as many digits as an exponent asks for, which takes seconds for 1e-9999999;
-// here an exponent has at most two digits.
-func ParseQuantity(v string) (resource.Quantity, error) {
-	if _, exponent, ok := strings.Cut(strings.ToLower(v), "e"); ok && len(strings.TrimLeft(exponent, "+-0")) > 2 || len(v) > maxQuantity {
-		return resource.Quantity{}, resource.ErrFormatWrong
-	}
-	return resource.ParseQuantity(v)
-}
-
-// CheckQuantity reports why v is not an amount of a resource; "" is none.
-func CheckQuantity(v string) error {
-	if v == "" {
-		return nil
-	}
-	q, err := ParseQuantity(v)
-	if err != nil {
-		return fmt.Errorf("%q is not a quantity; use for example 10m or 16Mi", v)
-	}
-	if q.Sign() < 0 {
-		return fmt.Errorf("%q is negative", v)
-	}
-	return nil
 }
 
 // CheckImage reports why v can't name an image.

@@ -30,6 +30,9 @@ type Profile struct {
 	// Overrides lists the annotations, without their prefix, by which a pod
 	// may change the profile's settings. Nothing else may be changed.
 	Overrides []string `json:"overrides"`
+	// ExcludeContainers names containers that do not get the session unless a
+	// pod lists them. Pods need not have them.
+	ExcludeContainers []string `json:"excludeContainers"`
 }
 
 // Gateway is the server that the profile's pods log in to.
@@ -91,6 +94,22 @@ type Resources struct {
 
 // Amounts are quantities as Kubernetes writes them; "" is none.
 type Amounts struct {
-	CPU    string `json:"cpu"`
-	Memory string `json:"memory"`
+	CPU              string `json:"cpu"`
+	Memory           string `json:"memory"`
+	EphemeralStorage string `json:"ephemeral-storage"`
 }
+
+// Amount is one quantity and the resource's name in Kubernetes.
+type Amount struct{ Resource, Quantity string }
+
+// List returns all amounts, in one order.
+func (a Amounts) List() []Amount {
+	return []Amount{{ResourceCPU, a.CPU}, {ResourceMemory, a.Memory}, {ResourceEphemeralStorage, a.EphemeralStorage}}
+}
+
+// The resources that an agent may have, as Kubernetes names them.
+const (
+	ResourceCPU              = "cpu"
+	ResourceMemory           = "memory"
+	ResourceEphemeralStorage = "ephemeral-storage"
+)

@@ -116,6 +116,7 @@ func (v *validator) profile(p *field.Path, name string, c *Profile) *Resolved {
 	v.login(p.Child("login"), &c.Login, r)
 	v.token(p.Child("token"), &c.Token, r)
 	v.agent(p.Child("agent"), &c.Agent, r)
+	r.ExcludeContainers = v.containers(p.Child("excludeContainers"), c.ExcludeContainers)
 	r.overrides = v.overrides(p.Child("overrides"), c.Overrides)
 	return r
 }

@@ -34,6 +34,10 @@ type Resolved struct {
 	Audience          string
 	ExpirationSeconds int64
 
+	// ExcludeContainers are the containers that get no session unless a pod
+	// lists them.
+	ExcludeContainers map[string]bool
+
 	overrides map[string]bool
 }
 
