@@ -62,3 +62,30 @@ func reasons(t *testing.T) []string {
 	}
 	return found
 }
+
+// The page for people who come from another injector has each of its keys, in
+// the words of the refusals.
+func TestTheDocumentationLeadsFromPeersKeysToOurs(t *testing.T) {
+	data, err := os.ReadFile("../docs/migrating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[string]bool{}
+	for line := range strings.Lines(string(data)) {
+		rows[strings.TrimSpace(line)] = true
+	}
+	for _, peer := range injector.Peers() {
+		for _, key := range peer.Keys {
+			theirs, ours := key.Theirs, "– "+key.Note
+			if strings.HasSuffix(theirs, "-") {
+				theirs += "NAME"
+			}
+			if len(key.Ours) > 0 {
+				ours = "`" + strings.Join(key.Ours, "`, `") + "`"
+			}
+			if row := "| `" + theirs + "` | " + ours + " |"; !rows[row] {
+				t.Errorf("docs/migrating.md lacks the row for %s%s:\n%s", peer.Prefix, key.Theirs, row)
+			}
+		}
+	}
+}

@@ -69,8 +69,8 @@ func (i *Injector) denyUnknown(d *Decision, kind, name string) {
 		d.more++
 		return
 	}
-	if guess := nearest(strings.ToLower(name), i.names); guess != "" {
-		d.deny(ReasonUnknownKey, "%s %s%s is not known; did you mean %s%s?", kind, Prefix, name, Prefix, guess)
+	if hint := hint(name, i.names); hint != "" {
+		d.deny(ReasonUnknownKey, "%s %s%s is not known; %s", kind, Prefix, name, hint)
 		return
 	}
 	d.deny(ReasonUnknownKey, "%s %s%s is not known; known are %s", kind, Prefix, name, strings.Join(i.names, ", "))
