@@ -193,17 +193,6 @@ func containerNames(v string) ([]string, error) {
 	return names, nil
 }
 
-// reservedPaths are folders that a container runtime fills itself; a mount
-// over one of them breaks the container, not only the session.
-func reservedPath(p string) bool {
-	for _, dir := range []string{"/proc", "/sys", "/dev"} {
-		if p == dir || strings.HasPrefix(p, dir+"/") {
-			return true
-		}
-	}
-	return false
-}
-
 // maxMountPath bounds what is written into every container.
 const maxMountPath = 512
 
@@ -221,14 +210,11 @@ func applyMountPath(s *settings, v string) error {
 		return fmt.Errorf("%q climbs with ..; write the path without it", v)
 	}
 	clean := path.Clean(v)
-	switch {
-	case clean == "/":
+	if clean == "/" {
 		return errors.New("the root folder can't be a mount path; use for example " + defaultMountPath)
-	case reservedPath(clean):
-		return fmt.Errorf("%q belongs to the container runtime; use for example %s", v, defaultMountPath)
 	}
 	s.mountPath = clean
-	return nil
+	return checkMountPath(clean)
 }
 
 // maxFileName is NAME_MAX of Linux (limits.h).

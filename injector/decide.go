@@ -230,8 +230,8 @@ func (i *Injector) warn(pod *podView, get []container, s *settings, id identity,
 	if v, ok := pod.Metadata.Annotations[Prefix+keyStatus]; ok && v != statusInjected {
 		d.warn("annotation %sstatus=%q means nothing to Gatepass; remove it", Prefix, v)
 	}
-	if pod.Spec.HostNetwork && pod.Spec.DNSPolicy != "ClusterFirstWithHostNet" && clusterName(s.agent.GatewayURL) {
-		d.warn("the pod uses the host's network, where %s can't be resolved; set dnsPolicy: ClusterFirstWithHostNet", s.agent.GatewayURL)
+	if clusterName(s.agent.GatewayURL) {
+		pod.warnOfDNS(s.agent.GatewayURL, d)
 	}
 	if user, yes := id.loosens(pod); yes {
 		fix := "remove agent-run-as-user, or runAsUser from the profile"
@@ -252,6 +252,28 @@ func (i *Injector) warn(pod *podView, get []container, s *settings, id identity,
 	if len(blind) > 0 {
 		d.warn("the session token is written by user %d with mode %s, which may be unreadable in: %s; list the containers that need it in %scontainers, or choose another %stoken-mode",
 			id.user, config.FormatFileMode(id.mode), clipList(blind), Prefix, Prefix)
+	}
+}
+
+// warnOfDNS says when the pod asks the node's resolver, which does not know the
+// names of Services. A pod with nameservers of its own is taken to know them.
+func (p *podView) warnOfDNS(address string, d *Decision) {
+	switch p.Spec.DNSPolicy {
+	case "ClusterFirstWithHostNet":
+	case "None":
+		if p.Spec.DNSConfig == nil || len(p.Spec.DNSConfig.Nameservers) == 0 {
+			d.warn("the pod has dnsPolicy: None and no nameservers in its dnsConfig, so that %s can't be resolved; name the cluster's DNS there", address)
+		}
+	case "Default":
+		fix := "ClusterFirst"
+		if p.Spec.HostNetwork {
+			fix = "ClusterFirstWithHostNet"
+		}
+		d.warn("the pod has dnsPolicy: Default, the node's resolver, by which %s can't be resolved; set dnsPolicy: %s", address, fix)
+	default:
+		if p.Spec.HostNetwork {
+			d.warn("the pod uses the host's network, where %s can't be resolved; set dnsPolicy: ClusterFirstWithHostNet", address)
+		}
 	}
 }
 

@@ -84,16 +84,16 @@ func checkMounts(pod *podView, c *container, s *settings, d *Decision) {
 		}
 		at := path.Clean(m.MountPath)
 		switch {
-		case at == s.mountPath:
+		case samePath(at, s.mountPath):
 			d.deny(ReasonMountConflict, "container %q mounts volume %q at %s, where the session should appear; choose another path with the annotation %smount-path", c.Name, m.Name, at, Prefix)
-		case strings.HasPrefix(at, s.mountPath+"/"):
+		case below(at, s.mountPath):
 			d.deny(ReasonMountConflict, "container %q mounts volume %q at %s, inside the session's read-only folder %s; choose another path with the annotation %smount-path", c.Name, m.Name, at, s.mountPath, Prefix)
-		case strings.HasPrefix(s.mountPath, at+"/") && (m.ReadOnly || pod.volume(m.Name).readOnly()):
+		case below(s.mountPath, at) && (m.ReadOnly || pod.volume(m.Name).readOnly()):
 			d.deny(ReasonMountConflict, "container %q mounts volume %q read-only at %s, so that the session can't appear at %s; choose another path with the annotation %smount-path", c.Name, m.Name, at, s.mountPath, Prefix)
 		}
 	}
 	for _, device := range c.VolumeDevices {
-		if at := path.Clean(device.DevicePath); at == s.mountPath {
+		if at := path.Clean(device.DevicePath); samePath(at, s.mountPath) {
 			d.deny(ReasonMountConflict, "container %q has a device at %s, where the session should appear; choose another path with the annotation %smount-path", c.Name, at, Prefix)
 		}
 	}

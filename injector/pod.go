@@ -29,13 +29,19 @@ type metadataView struct {
 type specView struct {
 	OS              *osView           `json:"os"`
 	NodeSelector    map[string]string `json:"nodeSelector"`
+	Affinity        *affinityView     `json:"affinity"`
 	HostNetwork     bool              `json:"hostNetwork"`
 	DNSPolicy       string            `json:"dnsPolicy"`
+	DNSConfig       *dnsView          `json:"dnsConfig"`
 	SecurityContext *securityView     `json:"securityContext"`
-	Resources       *struct{}         `json:"resources"`
+	Resources       *poolView         `json:"resources"`
 	Volumes         []volumeView      `json:"volumes"`
 	InitContainers  []containerView   `json:"initContainers"`
 	Containers      []containerView   `json:"containers"`
+}
+
+type dnsView struct {
+	Nameservers []string `json:"nameservers"`
 }
 
 type osView struct {
@@ -46,7 +52,8 @@ type securityView struct {
 	RunAsUser  *int64 `json:"runAsUser"`
 	RunAsGroup *int64 `json:"runAsGroup"`
 	// FSGroup is a pod's only.
-	FSGroup *int64 `json:"fsGroup"`
+	FSGroup        *int64   `json:"fsGroup"`
+	WindowsOptions anything `json:"windowsOptions"`
 }
 
 type volumeView struct {
@@ -64,16 +71,13 @@ type volumeView struct {
 	ConfigMap   *struct{} `json:"configMap"`
 	Secret      *struct{} `json:"secret"`
 	DownwardAPI *struct{} `json:"downwardAPI"`
-}
-
-// readOnly reports whether the kubelet mounts the volume read-only whatever
-// its mount says.
-func (v *volumeView) readOnly() bool {
-	return v != nil && (v.ConfigMap != nil || v.Secret != nil || v.DownwardAPI != nil || v.Projected != nil)
+	Image       *struct{} `json:"image"`
+	sourcesView
 }
 
 type containerView struct {
 	Name            string         `json:"name"`
+	RestartPolicy   string         `json:"restartPolicy"`
 	Env             ownEnv         `json:"env"`
 	VolumeMounts    []mountView    `json:"volumeMounts"`
 	VolumeDevices   []deviceView   `json:"volumeDevices"`
@@ -120,10 +124,6 @@ func (p *podView) displayName() string {
 		return p.Metadata.GenerateName + "*"
 	}
 	return p.Metadata.Name
-}
-
-func (p *podView) windows() bool {
-	return p.Spec.OS != nil && p.Spec.OS.Name == "windows" || p.Spec.NodeSelector["kubernetes.io/os"] == "windows"
 }
 
 // mirrorAnnotation marks the API server's image of a static pod. The kubelet

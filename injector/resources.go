@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/gatepass/gatepass/agent/config"
 	"github.com/gatepass/gatepass/injector/profile"
 )
 
@@ -30,6 +31,19 @@ type amountsView struct {
 	Memory quantity `json:"memory"`
 }
 
+// poolView is what the pod has as a whole.
+type poolView struct {
+	Requests map[string]quantity `json:"requests"`
+	Limits   map[string]quantity `json:"limits"`
+}
+
+// pooled reports whether the pod has resources of its own, which its containers
+// share. An empty object, as templates leave it, is none.
+func (p *podView) pooled() bool {
+	r := p.Spec.Resources
+	return r != nil && len(r.Requests)+len(r.Limits) > 0
+}
+
 // fitResources keeps the pod's quality of service, which Kubernetes derives
 // from the resources of all containers together: an agent with other requests
 // than limits would make a Guaranteed pod Burstable, and with any request it
@@ -41,15 +55,56 @@ func (s *settings) fitResources(pod *podView, d *Decision) {
 		if pod.guaranteed() && !even(s.resources) {
 			d.warn("the agent's resources make this pod Burstable, which without them is Guaranteed; give it equal requests and limits for cpu and memory, or remove the annotations %sagent-requests-… and agent-limits-…", Prefix)
 		}
-	case pod.Spec.Resources != nil:
-		s.resources = profile.Resources{}
+	case pod.pooled():
+		// A pod's own resources are of CPU and memory (and huge pages).
+		s.resources.Requests.CPU, s.resources.Requests.Memory = "", ""
+		s.resources.Limits.CPU, s.resources.Limits.Memory = "", ""
+		return
 	case pod.guaranteed():
-		amounts := profile.Amounts{
-			CPU:    first(s.resources.Limits.CPU, larger(s.resources.Requests.CPU, guaranteedCPU)),
-			Memory: first(s.resources.Limits.Memory, s.resources.Requests.Memory, guaranteedMemory),
-		}
-		s.resources = profile.Resources{Requests: amounts, Limits: amounts}
+		cpu := first(s.resources.Limits.CPU, larger(s.resources.Requests.CPU, guaranteedCPU))
+		memory := first(s.resources.Limits.Memory, s.resources.Requests.Memory, guaranteedMemory)
+		s.resources.Requests.CPU, s.resources.Requests.Memory = cpu, memory
+		s.resources.Limits.CPU, s.resources.Limits.Memory = cpu, memory
 	}
+	if s.agent.Mode == config.ModeSidecar {
+		s.keepScalable(pod)
+	}
+}
+
+// What a sidecar requests where its profile says nothing and the pod's other
+// containers do.
+const (
+	sidecarCPU    = "10m"
+	sidecarMemory = "16Mi"
+)
+
+// keepScalable gives a sidecar a request where all other containers have one:
+// a HorizontalPodAutoscaler computes the share of what is requested, and stops
+// when one container of the pod, native sidecars included, requests nothing
+// (calculateRequests in k8s.io/kubernetes/pkg/controller/podautoscaler). In
+// other pods no such autoscaler works, and a BestEffort pod stays one.
+func (s *settings) keepScalable(pod *podView) {
+	requests, limits := &s.resources.Requests, &s.resources.Limits
+	if requests.CPU == "" && limits.CPU == "" && pod.allRequest(func(a *amountsView) quantity { return a.CPU }) {
+		requests.CPU = sidecarCPU
+	}
+	if requests.Memory == "" && limits.Memory == "" && pod.allRequest(func(a *amountsView) quantity { return a.Memory }) {
+		requests.Memory = sidecarMemory
+	}
+}
+
+// allRequest reports whether all containers that run as long as the pod
+// request an amount. A limit alone is a request as well.
+func (p *podView) allRequest(of func(*amountsView) quantity) bool {
+	for _, c := range p.applications() {
+		if c.list == "initContainers" && c.RestartPolicy != "Always" {
+			continue
+		}
+		if r := c.Resources; r == nil || absent(of(&r.Requests)) && absent(of(&r.Limits)) {
+			return false
+		}
+	}
+	return true
 }
 
 func first(values ...string) string {
@@ -108,6 +163,18 @@ func fixed(request, limit quantity) bool {
 }
 
 func absent(q quantity) bool { return len(q) == 0 || string(q) == "null" }
+
+// anything is a JSON value of which only matters whether something is there.
+type anything []byte
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (a *anything) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	return (*quantity)(a).UnmarshalJSONFrom(dec)
+}
+
+func (a anything) present() bool {
+	return !absent(quantity(a)) && len(bytes.Trim(a, " \t\r\n{}")) > 0
+}
 
 func equal(a, b string) bool {
 	x, err := profile.ParseQuantity(a)

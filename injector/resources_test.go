@@ -5,8 +5,53 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/gatepass/gatepass/agent/config"
 	"github.com/gatepass/gatepass/injector/profile"
 )
+
+// An autoscaler of pods computes with the requests of all containers that run
+// as long as the pod.
+func TestASidecarDoesNotStopAnAutoscaler(t *testing.T) {
+	const cpu, both = `"resources":{"requests":{"cpu":"1"}}`, `"resources":{"requests":{"cpu":"1"},"limits":{"memory":"1Gi"}}`
+	memory := profile.Resources{Requests: profile.Amounts{Memory: "8Mi"}}
+	for _, row := range []struct {
+		name, spec string
+		mode       config.Mode
+		in, want   profile.Resources
+	}{
+		{"a pod that requests CPU gets a sidecar that does", `{"containers":[{"name":"a",` + cpu + `}]}`, config.ModeSidecar,
+			memory, profile.Resources{Requests: profile.Amounts{CPU: "10m", Memory: "8Mi"}}},
+		{"a pod that requests both gets both", `{"containers":[{"name":"a",` + both + `}]}`, config.ModeSidecar,
+			profile.Resources{}, profile.Resources{Requests: profile.Amounts{CPU: "10m", Memory: "16Mi"}}},
+		{"local storage of the profile's stays", `{"containers":[{"name":"a",` + cpu + `}]}`, config.ModeSidecar,
+			profile.Resources{Limits: profile.Amounts{EphemeralStorage: "8Mi"}}, profile.Resources{Requests: profile.Amounts{CPU: "10m"}, Limits: profile.Amounts{EphemeralStorage: "8Mi"}}},
+		{"a limit is a request", `{"containers":[{"name":"a",` + cpu + `}]}`, config.ModeSidecar,
+			profile.Resources{Limits: profile.Amounts{CPU: "1"}}, profile.Resources{Limits: profile.Amounts{CPU: "1"}}},
+		{"an agent that ends before the application needs none", `{"containers":[{"name":"a",` + cpu + `}]}`, config.ModeInit, memory, memory},
+		{"a pod that no autoscaler can scale stays as it is", `{"containers":[{"name":"a",` + cpu + `},{"name":"b"}]}`, config.ModeSidecar, memory, memory},
+		{"another native sidecar without a request counts", `{"initContainers":[{"name":"s","restartPolicy":"Always"}],"containers":[{"name":"a",` + cpu + `}]}`, config.ModeSidecar, memory, memory},
+		{"an init container does not count", `{"initContainers":[{"name":"i"}],"containers":[{"name":"a",` + cpu + `}]}`, config.ModeSidecar,
+			memory, profile.Resources{Requests: profile.Amounts{CPU: "10m", Memory: "8Mi"}}},
+		{"a BestEffort pod stays BestEffort", `{"containers":[{"name":"a"}]}`, config.ModeSidecar, profile.Resources{}, profile.Resources{}},
+		{"a pod with resources of its own shares them", `{"resources":{"requests":{"cpu":"2"}},"containers":[{"name":"a",` + cpu + `}]}`, config.ModeSidecar, memory, profile.Resources{}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			pod, err := decodePod([]byte(`{"spec":` + row.spec + `}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, d := &settings{resources: row.in}, new(Decision)
+			s.agent.Mode = row.mode
+			s.fitResources(pod, d)
+			if diff := cmp.Diff(row.want, s.resources); diff != "" {
+				t.Error(diff)
+			}
+			if len(d.Warnings) > 0 {
+				t.Errorf("warnings: %q", d.Warnings)
+			}
+		})
+	}
+}
 
 func TestTheAgentKeepsThePodsQualityOfService(t *testing.T) {
 	ofProfile := profile.Resources{Requests: profile.Amounts{CPU: "10m", Memory: "16Mi"}, Limits: profile.Amounts{Memory: "32Mi"}}
@@ -35,6 +80,9 @@ func TestTheAgentKeepsThePodsQualityOfService(t *testing.T) {
 		{"the profile's request for memory is taken if it has no limit", `{"containers":[{"name":"a","resources":{"limits":{"cpu":"1","memory":"1Gi"}}}]}`,
 			profile.Resources{Requests: profile.Amounts{Memory: "20Mi"}}, false, guaranteed("100m", "20Mi"), false},
 		{"a pod with resources of its own shares them", `{"resources":{"limits":{"cpu":"2"}},"containers":[{"name":"a"}]}`, ofProfile, false, profile.Resources{}, false},
+		{"huge pages of the pod's own are shared as well", `{"resources":{"requests":{"hugepages-2Mi":"4Mi"}},"containers":[{"name":"a"}]}`, ofProfile, false, profile.Resources{}, false},
+		{"an empty object is no resources of the pod's own", `{"resources":{},"containers":[{"name":"a"}]}`, ofProfile, false, ofProfile, false},
+		{"empty requests and limits are no resources of the pod's own", `{"resources":{"requests":{},"limits":null},"containers":[{"name":"a"}]}`, ofProfile, false, ofProfile, false},
 		{"null is no resources", `{"resources":null,"containers":[{"name":"a","resources":null}]}`, ofProfile, false, ofProfile, false},
 		{"what the pod asks for itself is taken, with a warning", `{"containers":[{"name":"a","resources":{"limits":{"cpu":"1","memory":"1Gi"}}}]}`, ofProfile, true, ofProfile, true},
 		{"what the pod asks for itself may be Guaranteed", `{"containers":[{"name":"a","resources":{"limits":{"cpu":"1","memory":"1Gi"}}}]}`,
