@@ -3,6 +3,7 @@ package exchange
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -98,9 +99,10 @@ func bodySize(length, most int64) int64 {
 	return min(length, most) + bytes.MinRead
 }
 
-// quiet says that the server has neither closed the connection nor sent anything, be
-// it a part of a record, that nobody asked for: it would pass for the answer to the
-// next request, or be the beginning of what does.
+// quiet reports whether the server has neither closed the connection nor sent anything
+// that was not asked for, not even a part of a record: it would pass for the answer to
+// the next request, or be the beginning of what does. What came in one piece with the
+// last answer is no longer in the socket, because TLS reads ahead.
 func (c *conn) quiet() bool {
 	if c.socket.raw == nil {
 		return false // nobody can tell
@@ -109,7 +111,7 @@ func (c *conn) quiet() bool {
 	c.socket.probing, c.socket.came = true, false
 	defer func() { c.socket.probing = false }()
 	_, err := c.reader.Peek(1)
-	return errors.Is(err, errNothing) && !c.socket.came
+	return errors.Is(err, errNothing) && !c.socket.came && c.socket.records.whole()
 }
 
 // errNothing is of a probe that found nothing. It is a timeout, after which TLS goes on.
@@ -122,6 +124,7 @@ type socket struct {
 	// probing makes Read return errNothing instead of waiting, and Write fail; came says
 	// that there was something to read.
 	probing, came bool
+	records       records
 }
 
 func newSocket(plain net.Conn) *socket {
@@ -146,7 +149,9 @@ func (s *socket) Write(b []byte) (int, error) {
 // Read implements net.Conn.
 func (s *socket) Read(to []byte) (int, error) {
 	if !s.probing {
-		return s.Conn.Read(to) //nolint:wrapcheck // it is the connection
+		n, err := s.Conn.Read(to)
+		s.records.pass(to[:n])
+		return n, err //nolint:wrapcheck // it is the connection
 	}
 	var n int
 	var failed error
@@ -166,5 +171,41 @@ func (s *socket) Read(to []byte) (int, error) {
 		return 0, io.EOF
 	}
 	s.came = true
+	s.records.pass(to[:n])
 	return n, nil
+}
+
+// headerSize is how many bytes begin a TLS record: its type, its version and, in two
+// bytes, the length of what follows (RFC 8446, section 5.1).
+const headerSize = 5
+
+// records follows where in a stream of TLS records the reader is.
+type records struct {
+	// header is what was read of a record's header, in bytes, until all of it was.
+	header [headerSize]byte
+	read   int
+	// left counts the bytes of the record's body that are still to come.
+	left int
+}
+
+// whole reports whether the last record was read to its end.
+func (r *records) whole() bool { return r.read == 0 && r.left == 0 }
+
+// pass takes note of bytes that were read.
+func (r *records) pass(b []byte) {
+	for len(b) > 0 {
+		if r.left > 0 {
+			n := min(r.left, len(b))
+			r.left -= n
+			b = b[n:]
+			continue
+		}
+		n := copy(r.header[r.read:], b)
+		r.read += n
+		b = b[n:]
+		if r.read == headerSize {
+			r.left = int(binary.BigEndian.Uint16(r.header[headerSize-2:]))
+			r.read = 0
+		}
+	}
 }

@@ -101,6 +101,49 @@ func TestSomethingComesWhileNobodyAsks(t *testing.T) {
 	}
 }
 
+// TLS reads ahead: what came in one piece with an answer has left the socket already.
+func TestTheBeginningOfARecordComesWithAnAnswer(t *testing.T) {
+	t.Parallel()
+	for name, part := range map[string][]byte{
+		"a byte of the header":     {23},
+		"the header":               {23, 3, 3, 0, 40},
+		"the header and some text": {23, 3, 3, 0, 40, 1, 2, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := serving(t, func(number int64, in *bufio.Reader, out net.Conn) {
+				if number > 1 {
+					always(fine)(number, in, out)
+					return
+				}
+				request(in)
+				stream, ok := out.(*tls.Conn)
+				if !ok {
+					t.Errorf("%T", out)
+					return
+				}
+				plain, ok := stream.NetConn().(*tailed)
+				if !ok {
+					t.Errorf("%T", stream.NetConn())
+					return
+				}
+				plain.tail = part
+				_, _ = io.WriteString(out, fine)
+				plain.tail = nil
+				if request(in) {
+					t.Error("the connection was used again")
+				}
+			})
+			if _, _, err := b.ask(t.Context(), t); err != nil {
+				t.Fatal(err)
+			}
+			if status, body, err := b.ask(t.Context(), t); err != nil || status != 201 || body != "fine" || b.accepted.Load() != 2 {
+				t.Errorf("status %d, body %q, error %v, %d connections", status, body, err, b.accepted.Load())
+			}
+		})
+	}
+}
+
 // arrived waits until there is something to read, which it leaves there.
 func arrived(t *testing.T, c *net.TCPConn) {
 	t.Helper()

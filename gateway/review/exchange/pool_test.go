@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -48,11 +49,23 @@ type bench struct {
 	last atomic.Pointer[net.TCPConn]
 }
 
+// tailed is the server's side of a connection.
+type tailed struct {
+	net.Conn
+	// tail goes out with each write, behind what is written.
+	tail []byte
+}
+
+func (t *tailed) Write(b []byte) (int, error) {
+	n, err := t.Conn.Write(slices.Concat(b, t.tail))
+	return min(n, len(b)), err
+}
+
 // serving starts a server. serve gets each connection's number, from 1 on.
 func serving(t *testing.T, serve func(number int64, in *bufio.Reader, out net.Conn)) *bench {
 	t.Helper()
 	server, client := pair(t)
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", server)
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,10 +73,11 @@ func serving(t *testing.T, serve func(number int64, in *bufio.Reader, out net.Co
 	var all sync.WaitGroup
 	all.Go(func() {
 		for {
-			c, err := listener.Accept()
+			plain, err := listener.Accept()
 			if err != nil {
 				return
 			}
+			c := tls.Server(&tailed{Conn: plain}, server)
 			all.Go(func() {
 				defer func() { _ = c.Close() }()
 				serve(b.accepted.Add(1), bufio.NewReader(c), c)
