@@ -16,7 +16,6 @@ import (
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/keys"
-	"github.com/gatepass/gatepass/gateway/memory"
 	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/state"
 	"github.com/gatepass/gatepass/gateway/store"
@@ -140,7 +139,6 @@ func (f *flags) run(ctx context.Context, server *gateway.Server, b background) e
 	group.Go(func() error { return b.objects.Run(beside) })
 	group.Go(func() error { return f.follow(beside, b.log, b.objects, b.states, b.measures.Reloaded) })
 	group.Go(func() error { return b.states.Follow(beside) })
-	group.Go(func() error { return memory.Run(beside, b.log) })
 	group.Go(func() error { return reseal(beside, b.log, b.records, b.sealer) })
 	group.Go(func() error { return f.maintain(beside, b) })
 	if f.bootstraps {
