@@ -55,7 +55,9 @@ func (c *Client) read(res *http.Response, answer []byte, token string) (*authmet
 		return nil, &Failure{Reason: ReasonMalformed, Detail: "the answer is about another token than was asked about; is there a proxy before the API server?"}
 	}
 	status := &review.Status
-	if !status.Authenticated || status.User.Username == "" {
+	// An error says that the token could not be checked (TokenReviewStatus of
+	// authentication.k8s.io/v1), whatever stands beside it.
+	if !status.Authenticated || status.User.Username == "" || status.Error != "" {
 		return nil, rejectionFor(clean(status.Error, token))
 	}
 	return &authmethod.User{

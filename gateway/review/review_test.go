@@ -139,6 +139,8 @@ func TestReviewRejections(t *testing.T) {
 	}{
 		{"an empty status", false, status(`{}`), ReasonUnknown},
 		{"not authenticated, with a user all the same", false, status(`{"authenticated":false,"user":{"username":"u"}}`), ReasonUnknown},
+		{"authenticated, and an error beside it", false, status(`{"authenticated":true,"user":{"username":"system:serviceaccount:a:b"},"error":"the webhook did not answer"}`), ReasonUnknown},
+		{"authenticated, and a known error beside it", false, status(`{"authenticated":true,"user":{"username":"system:serviceaccount:a:b"},"error":"token has expired"}`), ReasonExpired},
 		{"authenticated as nobody", false, status(`{"authenticated":true}`), ReasonUnknown},
 		{"Authenticated in another case", false, status(`{"Authenticated":true,"user":{"username":"u"}}`), ReasonUnknown},
 		{"an audience", false, status(`{"error":"[invalid bearer token, token audiences [\"a\"] is invalid for the target audiences [\"b\"]]"}`), ReasonAudience},
