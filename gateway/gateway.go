@@ -32,10 +32,11 @@ type State interface {
 	AuthMethodNamed(name string) (*authmethod.Method, bool)
 	// Sessions signs, and publishes the keys.
 	Sessions() *session.Keyring
-	// Authenticate returns the claims of a session that is valid now: signed by
-	// the gateway, not ended, not revoked. It asks nobody. The error is one of
-	// package session's, whose texts are for callers.
-	Authenticate(token string) (*session.Claims, error)
+	// Authenticate returns the claims of a session that is valid now for a client of
+	// this address: signed by the gateway, not ended, not revoked, and within the
+	// addresses that its auth method is bound to. It asks nobody. The error is one of
+	// package session's or a *catalog.ClientAddressError; their texts are for callers.
+	Authenticate(token string, client netip.Addr) (*session.Claims, error)
 	// LeaseEnd is when a session that is valid ends unless it is renewed.
 	LeaseEnd(*session.Claims) time.Time
 	// VerifyAccessKey says whether an access key is the one of an access id, whose

@@ -68,7 +68,7 @@ func (s *fixedState) AuthMethod(id string) (*authmethod.Method, bool) {
 }
 func (s *fixedState) Sessions() *session.Keyring { return s.sessions }
 
-func (s *fixedState) Authenticate(token string) (*session.Claims, error) {
+func (s *fixedState) Authenticate(token string, _ netip.Addr) (*session.Claims, error) {
 	return s.sessions.Verify(token, time.Now())
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/gateway/audit"
+	"github.com/gatepass/gatepass/gateway/authmethod"
 	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/session"
 	"github.com/gatepass/gatepass/gateway/tokenreview"
@@ -121,8 +122,9 @@ func (g *Gateway) claims(c *call, name, token string) (*session.Claims, *refusal
 func (g *Gateway) verify(c *call, token string) (*session.Claims, time.Time, error) {
 	var claims *session.Claims
 	var err error
+	client := clientAddress(c.Request)
 	g.known(c, func(s State) bool {
-		claims, err = s.Authenticate(token)
+		claims, err = s.Authenticate(token, client)
 		return !errors.Is(err, session.ErrUnknownKey)
 	})
 	if err != nil {
@@ -148,6 +150,11 @@ func (g *Gateway) stranger(c *call, name, token string, why error) *refusal {
 	if token == "" {
 		event.Reason, event.Detail = reasonSessionMissing, ""
 		public = "unauthorized: token is missing; log in with /auth"
+	}
+	var elsewhere *catalog.ClientAddressError
+	if errors.As(why, &elsewhere) {
+		event.Reason = string(authmethod.ReasonClientAddress)
+		event.AccessID, event.Subject, event.Session = elsewhere.Claims.AccessID, elsewhere.Claims.Subject, elsewhere.Claims.ID
 	}
 	event.Client = addressText(c.Request)
 	if err := g.audit.Write(&event); err != nil {

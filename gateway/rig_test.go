@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -60,6 +61,18 @@ func (l *ledger) last() audit.Event {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.events[len(l.events)-1]
+}
+
+func (l *ledger) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.events)
+}
+
+func (l *ledger) since(n int) []audit.Event {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.events[n:])
 }
 
 func (l *ledger) fail(broken bool) {

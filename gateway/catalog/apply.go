@@ -115,9 +115,10 @@ func (v *View) applyMethod(name string, value []byte, revision int64) error {
 		v.methods.delete(name)
 		return nil
 	}
-	m := &method{name: name, revision: revision, methodRecord: r}
+	m := &method{name: name, revision: revision, methodRecord: r, bounds: parseBounds(r.BoundIPs)}
 	v.methods.set(name, m)
 	v.methodIDs.set(r.AccessID, m)
+	v.unbound = v.unbound || len(r.AuthConfigNames) > 0
 	return nil
 }
 

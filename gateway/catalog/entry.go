@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -14,6 +15,10 @@ type (
 		name     string
 		revision int64
 		methodRecord
+		// bounds are BoundIPs, parsed.
+		bounds []netip.Prefix
+		// unsaved means that the store has it without the ids of its auth configs.
+		unsaved bool
 		// declared means that it is in the configuration file and not in the store.
 		declared bool
 	}

@@ -84,6 +84,7 @@ func declaredMethod(m *config.AuthMethod) *method {
 	for _, p := range m.BoundIPs {
 		d.BoundIPs = append(d.BoundIPs, p.String())
 	}
+	d.bounds = m.BoundIPs
 	return d
 }
 

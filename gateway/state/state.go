@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -218,13 +219,17 @@ func (s *snapshot) AuthMethodNamed(name string) (*authmethod.Method, bool) {
 
 func (s *snapshot) Sessions() *session.Keyring { return s.sessions }
 
-func (s *snapshot) Authenticate(token string) (*session.Claims, error) {
+func (s *snapshot) Authenticate(token string, client netip.Addr) (*session.Claims, error) {
 	now := time.Now()
 	claims, err := s.sessions.Verify(token, now)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // the texts are for callers
 	}
-	if err := s.catalog.View().Check(claims, now); err != nil {
+	view := s.catalog.View()
+	if err := view.Check(claims, now); err != nil {
+		return nil, err //nolint:wrapcheck // the texts are for callers
+	}
+	if err := view.CheckClient(claims, client); err != nil {
 		return nil, err //nolint:wrapcheck // the texts are for callers
 	}
 	return claims, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -63,7 +64,7 @@ func TestStoredLogins(t *testing.T) {
 	}
 	expect := func(what, token string, want error) {
 		t.Helper()
-		if _, err := store.State().Authenticate(token); !errors.Is(err, want) {
+		if _, err := store.State().Authenticate(token, netip.Addr{}); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", what, err, want)
 		}
 	}

@@ -170,7 +170,7 @@ func (h *Handler) authenticate(c *call) error {
 	switch {
 	case errors.Is(err, ErrSealed), errors.Is(err, catalog.ErrUnrecorded), errors.As(err, new(*TooMany)):
 		return err
-	case err != nil && c.token == "":
+	case err != nil && (c.token == "" || errors.As(err, new(*catalog.ClientAddressError))):
 		return refuse(http.StatusForbidden, textDenied)
 	case err != nil:
 		// Clients look for both texts to tell a session that ended from a missing right.
