@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,6 +34,26 @@ func (d *declared) hidesMethod(m *method) bool {
 // SetFile puts the objects of a configuration file in the place of those of the
 // file before. They hide the store's of the same name.
 func (c *Catalog) SetFile(cfg *config.Config) {
+	d := declare(cfg)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.draft.file, c.hasFile = d, true
+	c.publish(onLogins | onPolicy)
+	c.warnHidden()
+}
+
+// LoginsUnder is Logins as they will be when SetFile has been called. A configuration is
+// taken into use whole: until all of it can be, none of its roles are given.
+func (c *Catalog) LoginsUnder(ctx context.Context, cfg *config.Config) (*Logins, error) {
+	c.mu.Lock()
+	v := c.draft.clone()
+	c.mu.Unlock()
+	v.file = declare(cfg)
+	v.bind(c.options.Logger)
+	return c.loginsOf(ctx, v)
+}
+
+func declare(cfg *config.Config) *declared {
 	d := newDeclared()
 	for i := range cfg.AuthMethods {
 		m := declaredMethod(&cfg.AuthMethods[i])
@@ -47,11 +68,7 @@ func (c *Catalog) SetFile(cfg *config.Config) {
 	for i := range cfg.Roles {
 		d.declareRole(&cfg.Roles[i])
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.draft.file = d
-	c.publish(onLogins | onPolicy)
-	c.warnHidden()
+	return d
 }
 
 func (d *declared) declareRole(r *config.Role) {

@@ -53,8 +53,9 @@ type Logins struct {
 
 // Logins reads what logging in under the store's objects takes. An object whose
 // secrets don't open is left out; the error means that the store can't be reached.
-func (c *Catalog) Logins(ctx context.Context) (*Logins, error) {
-	v := c.View()
+func (c *Catalog) Logins(ctx context.Context) (*Logins, error) { return c.loginsOf(ctx, c.View()) }
+
+func (c *Catalog) loginsOf(ctx context.Context, v *View) (*Logins, error) {
 	l := &Logins{Keys: map[string]crypto.Signer{}}
 	used := map[string]bool{}
 	account := v.Settings()

@@ -104,11 +104,14 @@ func (s *Store) Apply(ctx context.Context, cfg *config.Config) error {
 		next.declared.close()
 		return err
 	}
-	s.options.Catalog.SetFile(cfg)
-	if err := s.fill(ctx, next, old); err != nil {
+	logins := func(ctx context.Context) (*catalog.Logins, error) { return s.options.Catalog.LoginsUnder(ctx, cfg) }
+	if err := s.fill(ctx, next, old, logins); err != nil {
 		next.declared.close()
 		return err
 	}
+	// Nothing can fail any more: roles of the file are not given to its predecessor's
+	// auth methods.
+	s.options.Catalog.SetFile(cfg)
 	s.replace(next)
 	return nil
 }
@@ -130,7 +133,7 @@ func (s *Store) update(ctx context.Context) {
 		return
 	}
 	next := &snapshot{config: old.config, catalog: old.catalog, declared: old.declared, fileKeys: old.fileKeys}
-	if err := s.fill(ctx, next, old); err != nil {
+	if err := s.fill(ctx, next, old, s.options.Catalog.Logins); err != nil {
 		s.behind = true
 		s.options.Logger.Error("changed auth methods can't be taken into use; the ones before stay", "error", err)
 		return
@@ -140,13 +143,13 @@ func (s *Store) update(ctx context.Context) {
 
 // fill adds what the store has to what the file has. If the store can't be read, it
 // is what it had before.
-func (s *Store) fill(ctx context.Context, next, old *snapshot) error {
-	read := s.options.Catalog.Ready() == nil // before, not after
-	logins, err := s.options.Catalog.Logins(ctx)
+func (s *Store) fill(ctx context.Context, next, old *snapshot, read func(context.Context) (*catalog.Logins, error)) error {
+	ready := s.options.Catalog.Ready() == nil // before, not after
+	logins, err := read(ctx)
 	s.behind = err != nil
 	switch {
 	case err == nil:
-		next.read = read
+		next.read = ready
 	case ctx.Err() == nil && old != nil:
 		s.options.Logger.Warn("auth methods of the store can't be read; the ones before stay in use", "error", err)
 		logins, next.read = old.logins, old.read
