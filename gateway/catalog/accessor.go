@@ -42,8 +42,9 @@ type accessor struct {
 type request struct {
 	*accessor
 	event audit.Event
-	// before are what a change commits first, if it is too much for one commit.
-	before [][]store.Op
+	// more is set by a decision that is too much for one commit: when what it returned can
+	// be seen, it decides again.
+	more bool
 }
 
 // begin makes a request. What is the code of the operation, on the object's name.
@@ -95,7 +96,7 @@ func (r *request) change(ctx context.Context, decide func(context.Context, sight
 	defer cancel()
 	var recorded audit.Event
 	for {
-		r.before = nil
+		r.more = false
 		now := r.sight(r.caller)
 		ops, err := decide(ctx, now)
 		if errors.Is(err, store.ErrConflict) && ctx.Err() == nil {
@@ -114,26 +115,19 @@ func (r *request) change(ctx context.Context, decide func(context.Context, sight
 		if len(ops) == 0 {
 			return nil
 		}
-		revision, err := r.commit(ctx, ops)
+		revision, err := r.options.Store.Commit(ctx, ops...)
 		if err == nil {
 			r.await(ctx, revision)
-			return nil
+			if !r.more {
+				return nil
+			}
+			continue
 		}
 		if !errors.Is(err, store.ErrConflict) || ctx.Err() != nil {
 			return r.end(r.outage(err))
 		}
 		r.overtaken(ctx, now.View)
 	}
-}
-
-// commit writes what was decided.
-func (r *request) commit(ctx context.Context, ops []store.Op) (revision int64, err error) {
-	for _, batch := range r.before {
-		if _, err := r.options.Store.Commit(ctx, batch...); err != nil {
-			return 0, err
-		}
-	}
-	return r.options.Store.Commit(ctx, ops...)
 }
 
 // end records how a request ended, and returns its error.

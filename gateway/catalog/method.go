@@ -230,6 +230,9 @@ func (s sight) methodTo(do access.Capability, name string) (*method, error) {
 	if m.declared {
 		return nil, readOnly(t)
 	}
+	if m.Deleting && do != access.Delete {
+		return nil, fmt.Errorf("%s: its deletion ended halfway, and associations of it are gone; delete it again: %w", t, ErrInUse)
+	}
 	return m, nil
 }
 
@@ -341,14 +344,22 @@ func (a *accessor) DeleteMethod(ctx context.Context, name string) error {
 		if old.Key != 0 {
 			ops = append(ops, store.Delete(signingKeyKey(old.AccessID, old.Key), store.Any))
 		}
-		return r.withAssociations(ops, store.Expect(old.key(), old.revision), s.linksOf(func(l link) bool { return l.method == old })), nil
+		return r.withAssociations(old.key(), old.revision, ops, s.linksOf(func(l link) bool { return l.method == old }), func() ([]byte, error) {
+			if old.Deleting {
+				return nil, nil
+			}
+			next := *old
+			next.Deleting, next.Expires, next.Modified = true, time.Now().UTC(), time.Now().UTC()
+			return encode(next.methodRecord)
+		})
 	})
 }
 
-// withAssociations adds the deletion of associations to what a commit does. If they
-// are too many for one, the first go before, as long as the object that they belong
-// to is what it was.
-func (r *request) withAssociations(ops []store.Op, unchanged store.Op, links []link) []store.Op {
+// withAssociations adds the deletion of an object's associations to its own. Together they
+// may be too many for one commit. The object is made useless first then, because some
+// associations deny: if a later commit fails, nobody may do more than before. disable
+// returns the object's record for that, or nil if it is useless already.
+func (r *request) withAssociations(key string, revision int64, ops []store.Op, links []link, disable func() ([]byte, error)) ([]store.Op, error) {
 	var deletions []store.Op
 	for _, l := range links {
 		if !l.declared {

@@ -58,28 +58,33 @@ func valueKey(itemID string, version int) string {
 // The records as they are kept. Names are in their keys. Lives are in seconds.
 type (
 	methodRecord struct {
-		AccessID        string     `json:"access_id"`
-		Type            MethodType `json:"type"`
-		Description     string     `json:"description,omitzero"`
-		Expires         time.Time  `json:"expires,omitzero"`
-		SessionTTL      int64      `json:"session_ttl,omitzero"`
-		SessionMaxTTL   int64      `json:"session_max_ttl,omitzero"`
-		AuthConfigs     []string   `json:"auth_configs,omitempty"`
-		BoundIPs        []string   `json:"bound_ips,omitempty"`
-		GatewayBoundIPs []string   `json:"gateway_bound_ips,omitempty"`
-		ForceSubClaims  bool       `json:"force_sub_claims,omitzero"`
-		Audience        string     `json:"audience,omitzero"`
-		Namespaces      []string   `json:"namespaces,omitempty"`
-		PodNames        []string   `json:"pod_names,omitempty"`
-		ServiceAccounts []string   `json:"service_accounts,omitempty"`
-		PublicKey       string     `json:"public_key,omitzero"`
-		GeneratedKey    bool       `json:"generated_key,omitzero"`
+		AccessID      string     `json:"access_id"`
+		Type          MethodType `json:"type"`
+		Description   string     `json:"description,omitzero"`
+		Expires       time.Time  `json:"expires,omitzero"`
+		SessionTTL    int64      `json:"session_ttl,omitzero"`
+		SessionMaxTTL int64      `json:"session_max_ttl,omitzero"`
+		// AuthConfigs are ids. AuthConfigNames is what an earlier version wrote, see bind.
+		AuthConfigs     []string `json:"auth_config_ids,omitempty"`
+		AuthConfigNames []string `json:"auth_configs,omitempty"`
+		BoundIPs        []string `json:"bound_ips,omitempty"`
+		GatewayBoundIPs []string `json:"gateway_bound_ips,omitempty"`
+		ForceSubClaims  bool     `json:"force_sub_claims,omitzero"`
+		Audience        string   `json:"audience,omitzero"`
+		Namespaces      []string `json:"namespaces,omitempty"`
+		PodNames        []string `json:"pod_names,omitempty"`
+		ServiceAccounts []string `json:"service_accounts,omitempty"`
+		PublicKey       string   `json:"public_key,omitzero"`
+		GeneratedKey    bool     `json:"generated_key,omitzero"`
 		// Key is the number of the signing key's record; 0 means that there is
 		// none. AccessKeyHash is of TypeAccessKey.
-		Key           int       `json:"key,omitzero"`
-		AccessKeyHash []byte    `json:"access_key_hash,omitempty"`
-		Created       time.Time `json:"created"`
-		Modified      time.Time `json:"modified"`
+		Key           int    `json:"key,omitzero"`
+		AccessKeyHash []byte `json:"access_key_hash,omitempty"`
+		// Deleting is set while the method's associations are deleted, if they are too many
+		// for one commit. It has expired then.
+		Deleting bool      `json:"deleting,omitzero"`
+		Created  time.Time `json:"created"`
+		Modified time.Time `json:"modified"`
 	}
 	authConfigRecord struct {
 		ID                      string   `json:"id"`

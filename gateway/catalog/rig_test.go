@@ -139,8 +139,13 @@ type rig struct {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
+	return newRigOn(t, openStore(t, t.TempDir()))
+}
+
+func newRigOn(t testing.TB, backend store.Store) *rig {
+	t.Helper()
 	log := &ledger{}
-	c, _ := start(t, Options{Store: openStore(t, t.TempDir()), Seal: newSealer(t), Audit: log})
+	c, _ := start(t, Options{Store: backend, Seal: newSealer(t), Audit: log})
 	credentials, err := c.Bootstrap(t.Context(), nil)
 	if err != nil || credentials == nil {
 		t.Fatalf("no administrator: %v", err)

@@ -219,7 +219,14 @@ func (a *accessor) DeleteRole(ctx context.Context, name string) error {
 			return nil, err
 		}
 		ops := []store.Op{store.Delete(old.key(), old.revision)}
-		return r.withAssociations(ops, store.Expect(old.key(), old.revision), s.linksOf(func(l link) bool { return l.role == old })), nil
+		return r.withAssociations(old.key(), old.revision, ops, s.linksOf(func(l link) bool { return l.role == old }), func() ([]byte, error) {
+			if len(old.Rules) == 0 {
+				return nil, nil
+			}
+			next := *old
+			next.Rules, next.Modified = nil, time.Now().UTC()
+			return next.encode()
+		})
 	})
 }
 
