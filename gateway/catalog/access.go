@@ -79,7 +79,19 @@ func (s sight) mayCreate(t thing, exists bool) error {
 	case exists:
 		return fmt.Errorf("%s: %w", t, ErrExists)
 	}
-	return nil
+	return checkVisible("the name of the "+t.kind(), t.path.Name())
+}
+
+// mayMove is mayCreate for the new name of a thing that the caller may change. Under it
+// the caller may do what its rules on that name say, and others no longer find the thing
+// under the old one: that is what reading and deleting it amount to.
+func (s sight) mayMove(from, to thing, exists bool) error {
+	for _, do := range [...]access.Capability{access.Read, access.Delete} {
+		if err := s.may(do, from, true); err != nil {
+			return err
+		}
+	}
+	return s.mayCreate(to, exists)
 }
 
 func (s sight) mayList(t thing) bool { return s.grants.MayKnow(t.of, t.path) }

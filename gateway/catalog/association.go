@@ -99,6 +99,11 @@ func (a *association) check(r *role, m *method) error {
 	if err := asked.Validate(field.NewPath("association")).ToAggregate(); err != nil {
 		return invalid("%w", err)
 	}
+	for name, patterns := range a.SubClaims {
+		if err := checkVisible("the sub-claim "+name, patterns); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatepass/gatepass/gateway/config"
+	"github.com/gatepass/gatepass/internal/visible"
 )
 
 // newID makes an id that nothing else has, of 128 random bits.
@@ -39,6 +40,16 @@ func newAccessID(t MethodType) string {
 	return "p-" + randomText(12) + letter + randomText(1)
 }
 
+// checkVisible refuses a text that holds what can't be seen, so that two that look the
+// same are the same. It is for what is new: objects that an earlier version let in keep
+// working.
+func checkVisible(what, text string) error {
+	if r, hidden := visible.Hidden(text); hidden {
+		return invalid("%s must not hold the character %U: it can't be seen", what, r)
+	}
+	return nil
+}
+
 // checkText checks what people write beside an object.
 func checkText(description string, tags []string) error {
 	switch {
@@ -50,6 +61,9 @@ func checkText(description string, tags []string) error {
 	for _, tag := range tags {
 		if tag == "" || len(tag) > maxTag || !utf8.ValidString(tag) {
 			return invalid("each tag must be UTF-8 of 1 to %d bytes", maxTag)
+		}
+		if err := checkVisible("a tag", tag); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -104,6 +118,9 @@ func (m *Method) checkRules() error {
 	}
 	if len(m.Audience) > maxTag || m.Audience != strings.TrimSpace(m.Audience) || !utf8.ValidString(m.Audience) {
 		return invalid("the audience must be text of at most %d bytes without white space at its ends", maxTag)
+	}
+	if err := checkVisible("the audience", m.Audience); err != nil {
+		return err
 	}
 	for _, list := range []struct {
 		name    string

@@ -67,6 +67,9 @@ func (r *role) setRule(rule access.Rule) error {
 	if err := rule.Validate(field.NewPath("rule")).ToAggregate(); err != nil {
 		return invalid("%w", err)
 	}
+	if err := checkVisible("the path of the rule", rule.Path); err != nil {
+		return err
+	}
 	path := "/" + strings.TrimPrefix(rule.Path, "/")
 	record := ruleRecord{rule.Type, path, slices.Clone(rule.Capabilities)}
 	rules := slices.Clone(r.Rules)

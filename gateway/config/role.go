@@ -1,11 +1,14 @@
 package config
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gatepass/gatepass/gateway/access"
+	"github.com/gatepass/gatepass/internal/visible"
 )
 
 // administratorRole is the name of the role that is built in.
@@ -38,6 +41,8 @@ func (e *roleEntry) validate(path *field.Path, accessIDs map[string]string) (Rol
 		errs = append(errs, field.Required(path.Child("name"), "choose a name"))
 	case err != nil:
 		errs = append(errs, field.Invalid(path.Child("name"), e.Name, err.Error()))
+	case isHidden(e.Name):
+		errs = append(errs, field.Invalid(path.Child("name"), e.Name, hiddenDetail))
 	case name.Name() == administratorRole:
 		errs = append(errs, field.Forbidden(path.Child("name"), "the role admin is built in; choose another name"))
 	default:
@@ -50,7 +55,11 @@ func (e *roleEntry) validate(path *field.Path, accessIDs map[string]string) (Rol
 		for _, c := range entry.Capabilities {
 			rule.Capabilities = append(rule.Capabilities, access.Capability(c))
 		}
-		errs = append(errs, rule.Validate(path)...)
+		invalid := rule.Validate(path)
+		if invalid == nil && isHidden(entry.Path) {
+			invalid = field.ErrorList{field.Invalid(path.Child("path"), entry.Path, hiddenDetail)}
+		}
+		errs = append(errs, invalid...)
 		errs = append(errs, distinct(path.Child("path"), rules, entry.Type+" "+strings.TrimPrefix(entry.Path, "/"))...)
 		r.Rules = append(r.Rules, rule)
 	}
@@ -71,5 +80,21 @@ func (e *associationEntry) validate(path *field.Path, accessIDs map[string]strin
 		return a, field.ErrorList{notFound(path.Child("authMethod"), e.AuthMethod, "no auth method of this file has this name")}
 	}
 	conditions := access.Association{Role: "a role", AccessID: a.AccessID, SubClaims: a.SubClaims, IgnoreCase: !a.CaseSensitive}
-	return a, conditions.Validate(path)
+	errs := conditions.Validate(path)
+	if errs != nil {
+		return a, errs
+	}
+	for _, name := range slices.Sorted(maps.Keys(e.SubClaims)) {
+		if isHidden(e.SubClaims[name]) {
+			errs = append(errs, field.Invalid(path.Child("subClaims").Key(name), e.SubClaims[name], hiddenDetail))
+		}
+	}
+	return a, errs
+}
+
+const hiddenDetail = "must hold only characters that can be seen"
+
+func isHidden(text string) bool {
+	_, hidden := visible.Hidden(text)
+	return hidden
 }

@@ -12,9 +12,10 @@ import (
 	"regexp"
 	"strings"
 	"time"
-	"unicode"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"github.com/gatepass/gatepass/internal/visible"
 )
 
 // maxName bounds names, which travel in requests, logs and claims.
@@ -214,14 +215,14 @@ func checkAccessID(path *field.Path, id string) field.ErrorList {
 }
 
 func checkName(path *field.Path, name string) field.ErrorList {
-	unprintable := strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsGraphic(r) })
+	_, hidden := visible.Hidden(name)
 	switch {
 	case name == "":
 		return field.ErrorList{field.Required(path, "choose a name")}
 	case len(name) > maxName:
 		return field.ErrorList{field.TooLong(path, "", maxName)}
-	case unprintable || name != strings.TrimSpace(name):
-		return field.ErrorList{field.Invalid(path, name, "must be printable and must not begin or end with white space")}
+	case hidden || name != strings.TrimSpace(name):
+		return field.ErrorList{field.Invalid(path, name, "must hold only characters that can be seen, and must not begin or end with white space")}
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/internal/visible"
 )
 
 func (v *validator) agent(p *field.Path, c *Agent, r *Resolved) {
@@ -145,8 +146,8 @@ func CheckText(v string) error {
 	if len(v) > maxText {
 		return fmt.Errorf("is longer than %d bytes", maxText)
 	}
-	if strings.IndexFunc(v, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) || r == unicode.ReplacementChar }) >= 0 {
-		return fmt.Errorf("%q holds white space or control characters", v)
+	if strings.ContainsFunc(v, func(r rune) bool { return r == ' ' || r == unicode.ReplacementChar || !visible.Rune(r) }) {
+		return fmt.Errorf("%q holds white space or characters that can't be seen", v)
 	}
 	return nil
 }
