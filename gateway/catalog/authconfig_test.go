@@ -94,6 +94,61 @@ func TestAuthConfigs(t *testing.T) {
 	r.must(r.admin.DeleteMethod(ctx, "m"))
 }
 
+// The reviewer's token and the client's key go to the server that they were given for, and
+// to no other that whoever may change an auth config chooses.
+func TestCredentialsOfAReviewerStayWithTheirServer(t *testing.T) {
+	t.Parallel()
+	ca, _ := pair(t)
+	otherCA, _ := pair(t)
+	cert, key := pair(t)
+	byToken := AuthConfig{Host: "https://k8s.example", CACert: ca, Reviewer: ReviewerToken, ReviewerJWT: []byte("a.b.c")}
+	byCertificate := AuthConfig{Host: "https://k8s.example", CACert: ca, Reviewer: ReviewerCertificate, ClientCert: cert, ClientKey: key}
+	ownCluster := AuthConfig{Reviewer: ReviewerToken, ReviewerJWT: []byte("a.b.c")}
+	again := func(c *AuthConfig) {
+		if c.Reviewer == ReviewerToken {
+			c.ReviewerJWT = []byte("d.e.f")
+		} else {
+			c.ClientKey = key
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		change func(*AuthConfig)
+	}{
+		{"another host", func(c *AuthConfig) { c.Host = "https://evil.example" }},
+		{"another port", func(c *AuthConfig) { c.Host = "https://k8s.example:8443" }},
+		{"another path", func(c *AuthConfig) { c.Host = "https://k8s.example/proxy" }},
+		{"another CA", func(c *AuthConfig) { c.CACert = otherCA }},
+		{"one more CA", func(c *AuthConfig) { c.CACert += otherCA }},
+		{"another host and CA", func(c *AuthConfig) { c.Host, c.CACert = "https://evil.example", otherCA }},
+	} {
+		for of, from := range map[string]AuthConfig{"a token": byToken, "a certificate": byCertificate, "a token, in the gateway's cluster": ownCluster} {
+			t.Run(tt.name+" for "+of, func(t *testing.T) {
+				t.Parallel()
+				r := newRig(t)
+				from.Name, from.AccessID = "c", r.k8s("m")
+				_, err := r.admin.CreateAuthConfig(t.Context(), from)
+				r.must(err)
+				before := r.login("c")
+				if _, err := r.admin.UpdateAuthConfig(t.Context(), "c", func(c *AuthConfig) error { tt.change(c); return nil }); !errors.Is(err, ErrInvalid) {
+					t.Errorf("it goes along: %v", err)
+				}
+				if now := r.login("c"); now.Host != before.Host || now.CACert != before.CACert {
+					t.Errorf("a change that was refused was made: %s", now.Host)
+				}
+				_, err = r.admin.UpdateAuthConfig(t.Context(), "c", func(c *AuthConfig) error { tt.change(c); again(c); return nil })
+				r.must(err)
+				_, err = r.admin.UpdateAuthConfig(t.Context(), "c", func(c *AuthConfig) error { c.Issuer = "https://issuer"; return nil })
+				r.must(err)
+				now := r.login("c")
+				if now.Reviewer == ReviewerToken && string(now.ReviewerJWT) != "d.e.f" || now.Reviewer == ReviewerCertificate && !bytes.Equal(now.ClientKey, key) {
+					t.Error("the credentials for the new server are lost")
+				}
+			})
+		}
+	}
+}
+
 func TestAuthConfigsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -109,6 +164,7 @@ func TestAuthConfigsThatAreRefused(t *testing.T) {
 		"a host without TLS":                       {AuthConfig{Host: "http://k8s", Reviewer: ReviewerSelf}, ErrInvalid},
 		"a CA that is none":                        {AuthConfig{CACert: "x", Reviewer: ReviewerSelf}, ErrInvalid},
 		"the gateway's own account elsewhere":      {AuthConfig{Host: "https://k8s", Reviewer: ReviewerGateway}, ErrInvalid},
+		"the gateway's own account by another CA":  {AuthConfig{CACert: cert, Reviewer: ReviewerGateway}, ErrInvalid},
 		"a reviewer's token that is missing":       {AuthConfig{Reviewer: ReviewerToken}, ErrInvalid},
 		"a reviewer's token of two lines":          {AuthConfig{Reviewer: ReviewerToken, ReviewerJWT: []byte("a\nb")}, ErrInvalid},
 		"a client certificate without key":         {AuthConfig{Reviewer: ReviewerCertificate, ClientCert: cert}, ErrInvalid},

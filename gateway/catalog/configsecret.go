@@ -18,9 +18,8 @@ func (a *accessor) keptSecrets(ctx context.Context, old *authConfig, c *AuthConf
 	if err != nil {
 		return secrets, err
 	}
-	if c.Host != old.Host && c.Reviewer == ReviewerToken && len(c.ReviewerJWT) == 0 {
-		// It would be sent to a server that its owner did not choose.
-		return secrets, invalid("the host changes; give the reviewer's token for the new one")
+	if err := c.checkTarget(old); err != nil {
+		return secrets, err
 	}
 	for _, s := range []struct {
 		kept  *[]byte
@@ -40,6 +39,28 @@ func (a *accessor) keptSecrets(ctx context.Context, old *authConfig, c *AuthConf
 		secrets.SigningKey = nil
 	}
 	return secrets, nil
+}
+
+// checkTarget refuses to keep the reviewer's credentials if they would go to another
+// server than the one that they were given for. Which server that is, the CA decides as
+// well as the host: whoever is between the two answers with a certificate of that CA.
+func (c *AuthConfig) checkTarget(old *authConfig) error {
+	var changed string
+	switch {
+	case c.Host != old.Host:
+		changed = "host"
+	case c.CACert != old.CACert:
+		changed = "CA"
+	default:
+		return nil
+	}
+	switch {
+	case c.Reviewer == ReviewerToken && len(c.ReviewerJWT) == 0:
+		return invalid("the Kubernetes %s changes; give the reviewer's token for the new one", changed)
+	case c.Reviewer == ReviewerCertificate && len(c.ClientKey) == 0:
+		return invalid("the Kubernetes %s changes; give the key of the client certificate for the new one", changed)
+	}
+	return nil
 }
 
 // configSecrets opens the secrets of an auth config.

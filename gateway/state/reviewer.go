@@ -30,11 +30,17 @@ func (s *Store) reviewer(c *config.KubernetesAuthConfig) (*review.Client, error)
 
 // storedReviewer makes the client that an auth config of the store describes.
 func (s *Store) storedReviewer(c *catalog.AuthConfig) (*review.Client, error) {
-	target, err := s.target(&config.KubernetesAuthConfig{
+	described := &config.KubernetesAuthConfig{
 		Host:     c.Host,
 		CABundle: c.CACert,
 		Reviewer: config.Reviewer{Type: config.ReviewerType(c.Reviewer)},
-	})
+	}
+	if c.Reviewer == catalog.ReviewerGateway {
+		// One that an earlier version let in: the gateway's own token goes to no server but
+		// those that its own cluster's CA has signed for.
+		described.CABundle = ""
+	}
+	target, err := s.target(described)
 	if err != nil {
 		return nil, err
 	}
