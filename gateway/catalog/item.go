@@ -102,7 +102,7 @@ func (a *accessor) SetValue(ctx context.Context, name string, value []byte, expe
 	return version, nil
 }
 
-// UpdateItem implements Accessor.
+// UpdateItem implements Accessor. A new name takes what reading and deleting the item take.
 func (a *accessor) UpdateItem(ctx context.Context, name string, change func(*Item) error) error {
 	r := a.begin("item-update", name)
 	return r.change(ctx, func(_ context.Context, s sight) ([]store.Op, error) {
@@ -126,7 +126,11 @@ func (a *accessor) UpdateItem(ctx context.Context, name string, change func(*Ite
 		next.description, next.tags, next.modified = wanted.Description, slices.Clone(wanted.Tags), time.Now().UnixMilli()
 		if next.name != old.name {
 			r.event.NewName = wanted.Name
-			if err := s.mayCreate(t, s.items.has(next.name)); err != nil {
+			from, err := named(access.ItemRule, old.name)
+			if err != nil {
+				return nil, err
+			}
+			if err := s.mayMove(from, t, s.items.has(next.name)); err != nil {
 				return nil, err
 			}
 		}
@@ -229,7 +233,7 @@ func (a *accessor) ListItems(_ context.Context, path string, p Page) (items []It
 				next = items[len(items)-1].Name
 				break
 			}
-			items = append(items, i.tell())
+			items = append(items, s.listItem(i))
 			if folder, _, deeper := strings.Cut(name[len(below):], "/"); deeper {
 				folder = "/" + below + folder
 				if len(folders) == 0 || folders[len(folders)-1] != folder {
@@ -246,6 +250,15 @@ func (a *accessor) ListItems(_ context.Context, path string, p Page) (items []It
 		return nil, nil, "", err
 	}
 	return items, folders, next, nil
+}
+
+// listItem is what a list tells of an item: of one that the caller may not read, the name
+// and the number of the latest version.
+func (s sight) listItem(i *item) Item {
+	if s.mayRead(access.ItemRule, i.name) {
+		return i.tell()
+	}
+	return Item{Name: "/" + i.name, Versions: []Version{{Number: i.latest()}}}
 }
 
 // folderPrefix is what the names below a path start with.

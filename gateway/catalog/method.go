@@ -187,7 +187,11 @@ func (s sight) renameMethod(old *method, newName string) (string, error) {
 	if old.AccessID == s.administrator {
 		return "", fmt.Errorf("auth method %s: its name is fixed: %w", old.name, ErrReadOnly)
 	}
-	return t.path.Name(), s.mayCreate(t, s.method(t.path.Name()) != nil || s.methods.has(t.path.Name()))
+	from, err := named(access.AuthMethodRule, old.name)
+	if err != nil {
+		return "", err
+	}
+	return t.path.Name(), s.mayMove(from, t, s.method(t.path.Name()) != nil || s.methods.has(t.path.Name()))
 }
 
 // replaceKey puts another public key in the place of a method's key, unless an auth

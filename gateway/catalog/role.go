@@ -122,9 +122,13 @@ func (a *accessor) UpdateRole(ctx context.Context, name string, change func(*Rol
 		if err != nil || t.path.Name() == next.name {
 			return err
 		}
+		from, err := named(access.RoleRule, next.name)
+		if err != nil {
+			return err
+		}
 		r.event.NewName = t.path.Name()
 		next.name = t.path.Name()
-		return s.mayCreate(t, s.role(next.name) != nil || s.roles.has(next.name))
+		return s.mayMove(from, t, s.role(next.name) != nil || s.roles.has(next.name))
 	})
 }
 
