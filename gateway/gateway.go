@@ -52,6 +52,8 @@ type State interface {
 // AuthConfig is a Kubernetes auth config: which API server judges the tokens
 // of which auth method.
 type AuthConfig struct {
+	// ID is what auth methods refer to.
+	ID       string
 	Name     string
 	AccessID string
 	Reviewer Reviewer

@@ -56,9 +56,9 @@ func (g *Gateway) enter(c *call, a *attempt, authConfig *AuthConfig, method *aut
 	})
 }
 
-// vouchesFor says whether identities of a method may come through the config.
+// vouchesFor reports whether identities of a method may come through the config.
 func (c *AuthConfig) vouchesFor(m *authmethod.Method) bool {
-	return c.AccessID == m.AccessID || slices.Contains(m.AuthConfigs, c.Name)
+	return c.AccessID == m.AccessID || slices.Contains(m.AuthConfigs, c.ID)
 }
 
 // pair finds an auth config and a method that it vouches for, or nil for what it

@@ -23,7 +23,7 @@ type Method struct {
 	// SessionMaxTTL, if longer than SessionTTL, is how long a session can be kept by
 	// renewing it.
 	SessionMaxTTL time.Duration
-	// AuthConfigs are names of Kubernetes auth configs that may vouch for
+	// AuthConfigs are ids of Kubernetes auth configs that may vouch for
 	// identities, besides those that belong to the method.
 	AuthConfigs []string
 	// BoundIPs are the client addresses that may log in; empty is all.

@@ -123,15 +123,25 @@ func (v *View) applyMethod(name string, value []byte, revision int64) error {
 }
 
 func (v *View) applyConfig(name string, value []byte, revision int64) error {
+	var r authConfigRecord
+	var err error
+	if value != nil {
+		if r, err = decode[authConfigRecord](value); err != nil {
+			return err
+		}
+	}
+	if old, ok := v.configs.get(name); ok && old.ID != r.ID {
+		if now, ok := v.configIDs.get(old.ID); ok && now.name == name {
+			v.configIDs.delete(old.ID)
+		}
+	}
 	if value == nil {
 		v.configs.delete(name)
 		return nil
 	}
-	r, err := decode[authConfigRecord](value)
-	if err != nil {
-		return err
-	}
-	v.configs.set(name, &authConfig{name: name, revision: revision, authConfigRecord: r})
+	c := &authConfig{name: name, revision: revision, authConfigRecord: r}
+	v.configs.set(name, c)
+	v.configIDs.set(r.ID, c)
 	return nil
 }
 

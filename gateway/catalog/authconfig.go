@@ -2,10 +2,10 @@ package catalog
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -16,15 +16,37 @@ import (
 )
 
 // configThing is what decides who may do something with an auth config: the auth
-// method that it belongs to, or, if it belongs to none or is not there, what has
-// its own name.
-func (s sight) configThing(c *authConfig, name string) (thing, error) {
-	if c != nil {
-		if m := s.methodByID(c.AccessID); m != nil {
-			name = m.name
+// method that it belongs to, or, if it belongs to none, what has its own name. One whose
+// auth method is gone is nobody's but an administrator's.
+func (s sight) configThing(c *authConfig) (t thing, ok bool) {
+	name := c.name
+	if c.AccessID != "" {
+		m := s.methodByID(c.AccessID)
+		if m == nil {
+			return t, false
 		}
+		name = m.name
 	}
-	return named(access.AuthMethodRule, name)
+	t, err := named(access.AuthMethodRule, name)
+	return t, err == nil
+}
+
+// mayConfig reports whether the caller has a capability on an auth config.
+func (s sight) mayConfig(do access.Capability, c *authConfig) bool {
+	t, ok := s.configThing(c)
+	if !ok {
+		return s.mayAdministrate()
+	}
+	return s.grants.Allow(do, t.of, t.path)
+}
+
+// mayListConfig reports whether the caller may know of an auth config.
+func (s sight) mayListConfig(c *authConfig) bool {
+	t, ok := s.configThing(c)
+	if !ok {
+		return s.mayAdministrate()
+	}
+	return s.mayList(t)
 }
 
 // configFor returns an auth config that the caller has a capability on.
@@ -40,11 +62,7 @@ func (s sight) configFor(do access.Capability, name string) (*authConfig, error)
 		}
 		return nil, deniedConfig(do, t.path.Name())
 	}
-	of, err := s.configThing(c, c.name)
-	if err != nil {
-		return nil, err
-	}
-	if s.may(do, of, true) != nil {
+	if !s.mayConfig(do, c) {
 		return nil, deniedConfig(do, c.name)
 	}
 	return c, nil
@@ -114,8 +132,8 @@ func (a *accessor) CreateAuthConfig(ctx context.Context, c AuthConfig) (AuthConf
 		if err != nil {
 			return nil, err
 		}
-		if s.config(t.path.Name()) != nil || s.configs.has(t.path.Name()) {
-			return nil, fmt.Errorf("auth config %s: %w", t.path.Name(), ErrExists)
+		if err := s.freeConfigName(t); err != nil {
+			return nil, err
 		}
 		now := time.Now().UTC()
 		made = &authConfig{name: t.path.Name()}
@@ -191,6 +209,9 @@ func (c *AuthConfig) check(secrets configSecrets) error {
 	if len(c.Issuer) > maxTag || c.TokenExpiration < 0 {
 		return invalid("the issuer must have at most %d bytes, and the token's life must not be negative", maxTag)
 	}
+	if err := checkVisible("the issuer", c.Issuer); err != nil {
+		return err
+	}
 	return c.checkReviewer(secrets)
 }
 
@@ -200,6 +221,10 @@ func (c *AuthConfig) checkReviewer(secrets configSecrets) error {
 	case ReviewerGateway:
 		if c.Host != "" {
 			return invalid("the gateway's own service account reviews in its own cluster only; leave the host out, or give a reviewer's token")
+		}
+		if c.CACert != "" {
+			// Its token would go to whatever server that CA has signed for.
+			return invalid("the gateway's own service account reviews at the API server that its own cluster's CA has signed for; leave the CA out, or give a reviewer's token")
 		}
 	case ReviewerToken:
 		if len(secrets.ReviewerJWT) == 0 || bytes.ContainsAny(secrets.ReviewerJWT, " \t\r\n") {
@@ -230,6 +255,9 @@ func (a *accessor) UpdateAuthConfig(ctx context.Context, name string, change fun
 			return nil, err
 		}
 		r.event.Host, r.event.Reviewer = c.Host, string(c.Reviewer)
+		if c.AccessID != old.AccessID {
+			return nil, fmt.Errorf("auth config %s: it is %w by %s, to which it belongs; delete it, or create one of another name", old.name, ErrInUse, s.ownerOf(old))
+		}
 		m, err := s.owner(&c)
 		if err != nil {
 			return nil, err
@@ -268,23 +296,27 @@ func (s sight) renameConfig(old *authConfig, newName string) (string, error) {
 	if err != nil || t.path.Name() == old.name {
 		return old.name, err
 	}
-	if m := s.namesConfig(old.name); m != nil {
+	if m := s.referringTo(old.ID); m != nil {
 		return "", fmt.Errorf("auth config %s: its name is %w by %s", old.name, ErrInUse, s.known(m))
 	}
-	if s.config(t.path.Name()) != nil || s.configs.has(t.path.Name()) {
-		return "", fmt.Errorf("auth config %s: %w", t.path.Name(), ErrExists)
+	if old.AccessID == "" && !s.mayConfig(access.Read, old) {
+		// Its name decides who may read it.
+		return "", deniedConfig(access.Read, old.name)
 	}
-	return t.path.Name(), nil
+	return t.path.Name(), s.freeConfigName(t)
 }
 
-// namesConfig returns a method that names an auth config, or nil.
-func (s sight) namesConfig(name string) *method {
-	for _, m := range s.allMethods() {
-		if slices.Contains(m.AuthConfigs, name) {
-			return m
-		}
+// freeConfigName returns nil if an auth config may get a name.
+func (s sight) freeConfigName(t thing) error {
+	name := t.path.Name()
+	hidden, _ := s.configs.get(name)
+	if c := cmp.Or(s.config(name), hidden); c != nil {
+		return fmt.Errorf("auth config %s: %w; it belongs to %s", name, ErrExists, s.ownerOf(c))
 	}
-	return nil
+	if m := s.referringTo(DeclaredID(name)); m != nil {
+		return fmt.Errorf("auth config %s: the name is %w by %s, which lets in through an auth config of the configuration file that had it; choose another name, or take it out of that first", name, ErrInUse, s.known(m))
+	}
+	return checkVisible("the name of the auth config", name)
 }
 
 // known names an auth method to who may list it.
@@ -328,9 +360,9 @@ func (a *accessor) ListAuthConfigs(context.Context) (configs []AuthConfig, err e
 	r := a.begin("auth-config-list", "")
 	err = r.read(func(s sight) error {
 		for _, c := range s.allConfigs() {
-			switch t, err := s.configThing(c, c.name); {
-			case err != nil || !s.mayList(t):
-			case s.grants.Allow(access.Read, t.of, t.path):
+			switch {
+			case !s.mayListConfig(c):
+			case s.mayConfig(access.Read, c):
 				configs = append(configs, c.tell())
 			default:
 				configs = append(configs, AuthConfig{ID: c.ID, Name: c.name, AccessID: c.AccessID, FromFile: c.declared})
@@ -352,7 +384,7 @@ func (a *accessor) DeleteAuthConfig(ctx context.Context, name string) error {
 		if err != nil {
 			return nil, err
 		}
-		if m := s.namesConfig(old.name); m != nil {
+		if m := s.referringTo(old.ID); m != nil {
 			return nil, fmt.Errorf("auth config %s: it is %w by %s", old.name, ErrInUse, s.known(m))
 		}
 		ops := []store.Op{store.Delete(old.key(), old.revision)}

@@ -335,10 +335,11 @@ func TestOthersObjects(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ctx := t.Context()
-	mine, hidden := r.k8s("mine"), r.k8s("secret/prod")
-	_, err := r.admin.CreateAuthConfig(ctx, AuthConfig{Name: "conf", AccessID: mine, Host: "https://a", Reviewer: ReviewerSelf})
+	r.k8s("mine")
+	hidden := r.k8s("secret/prod")
+	_, err := r.admin.CreateAuthConfig(ctx, AuthConfig{Name: "mine", Host: "https://a", Reviewer: ReviewerSelf})
 	r.must(err)
-	_, err = r.admin.CreateMethod(ctx, Method{Name: "secret/user", Type: TypeK8s, AuthConfigs: []string{"conf"}})
+	_, err = r.admin.CreateMethod(ctx, Method{Name: "secret/user", Type: TypeK8s, AuthConfigs: []string{"mine"}})
 	r.must(err)
 	r.must(r.admin.CreateRole(ctx, Role{Name: "web"}))
 	for _, method := range []string{"mine", "secret/prod"} {
@@ -353,8 +354,8 @@ func TestOthersObjects(t *testing.T) {
 		t.Errorf("a role tells of %+v, %v", role.Associations, err)
 	}
 	for name, err := range map[string]error{
-		"deleting": some.DeleteAuthConfig(ctx, "conf"),
-		"renaming": updateConfig(ctx, some, "conf", AuthConfig{Name: "new", AccessID: mine, Host: "https://a", Reviewer: ReviewerSelf}),
+		"deleting": some.DeleteAuthConfig(ctx, "mine"),
+		"renaming": updateConfig(ctx, some, "mine", AuthConfig{Name: "new", Host: "https://a", Reviewer: ReviewerSelf}),
 	} {
 		if !errors.Is(err, ErrInUse) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%s an auth config that is in use: %v", name, err)

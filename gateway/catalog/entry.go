@@ -66,7 +66,7 @@ func (i *item) key() string        { return itemPrefix + i.name }
 
 func (i *item) latest() int { return i.first + len(i.versions) - 1 }
 
-// tell makes the object that callers get.
+// tell makes the object that callers get, without its auth configs, see tellMethod.
 func (m *method) tell() Method {
 	return Method{
 		Name:            m.name,
@@ -76,7 +76,6 @@ func (m *method) tell() Method {
 		Expires:         m.Expires,
 		SessionTTL:      seconds(m.SessionTTL),
 		SessionMaxTTL:   seconds(m.SessionMaxTTL),
-		AuthConfigs:     slices.Clone(m.AuthConfigs),
 		BoundIPs:        slices.Clone(m.BoundIPs),
 		GatewayBoundIPs: slices.Clone(m.GatewayBoundIPs),
 		ForceSubClaims:  m.ForceSubClaims,

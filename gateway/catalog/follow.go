@@ -107,6 +107,7 @@ func (c *Catalog) retry(ctx context.Context) {
 		if e := c.reopen(); e&onLogins != 0 && c.options.Changed != nil {
 			c.options.Changed(ctx)
 		}
+		c.saveBound(ctx)
 	}
 }
 

@@ -56,15 +56,9 @@ func (s sight) setMethod(next *method, m *Method, now time.Time) error {
 	if err := m.check(); err != nil {
 		return err
 	}
-	for _, name := range m.AuthConfigs {
-		c := s.config(name)
-		t, err := s.configThing(c, name)
-		if err == nil {
-			err = s.may(access.Read, t, c != nil)
-		}
-		if err != nil {
-			return fmt.Errorf("auth config %s: %w", name, err)
-		}
+	configs, err := s.bindConfigs(next, m.AuthConfigs)
+	if err != nil {
+		return err
 	}
 	next.Description = m.Description
 	next.Expires = m.Expires.UTC()
@@ -72,7 +66,7 @@ func (s sight) setMethod(next *method, m *Method, now time.Time) error {
 		next.Expires = time.Time{}
 	}
 	next.SessionTTL, next.SessionMaxTTL = int64(m.SessionTTL/time.Second), int64(m.SessionMaxTTL/time.Second)
-	next.AuthConfigs = slices.Clone(m.AuthConfigs)
+	next.AuthConfigs = configs
 	next.BoundIPs, next.GatewayBoundIPs = slices.Clone(m.BoundIPs), slices.Clone(m.GatewayBoundIPs)
 	next.ForceSubClaims = m.ForceSubClaims
 	next.Audience = m.Audience
@@ -82,12 +76,12 @@ func (s sight) setMethod(next *method, m *Method, now time.Time) error {
 	return nil
 }
 
-// expectConfigs makes a commit fail if an auth config that the method names has
+// expectConfigs makes a commit fail if an auth config that the method refers to has
 // gone meanwhile.
 func (s sight) expectConfigs(m *method) []store.Op {
 	var ops []store.Op
-	for _, name := range m.AuthConfigs {
-		if c := s.config(name); c != nil && !c.declared {
+	for _, id := range m.AuthConfigs {
+		if c := s.configByID(id); c != nil && !c.declared {
 			ops = append(ops, store.Expect(c.key(), c.revision))
 		}
 	}
@@ -148,7 +142,7 @@ func (a *accessor) UpdateMethod(ctx context.Context, name string, change func(*M
 		if err != nil {
 			return nil, err
 		}
-		m := old.tell()
+		m := s.tellMethod(old)
 		m.PublicKey = "" // keeps the key
 		if err := change(&m); err != nil {
 			return nil, err
@@ -215,9 +209,15 @@ func (s sight) replaceKey(next *method, public string) ([]store.Op, error) {
 	return ops, nil
 }
 
-// configOf returns an auth config that belongs to an auth method, or nil.
+// configOf returns an auth config that belongs to an auth method, or nil. It looks at
+// those that the configuration file hides, too.
 func (s sight) configOf(accessID string) *authConfig {
-	for _, c := range s.allConfigs() {
+	for _, c := range s.file.configs {
+		if c.AccessID == accessID {
+			return c
+		}
+	}
+	for _, c := range s.configs.all() {
 		if c.AccessID == accessID {
 			return c
 		}
@@ -273,7 +273,7 @@ func (a *accessor) Method(_ context.Context, name string) (told Method, associat
 		if err != nil {
 			return err
 		}
-		told = m.tell()
+		told = s.tellMethod(m)
 		associations = tellAll(s.linksOf(func(l link) bool {
 			return l.method == m && s.mayListName(access.RoleRule, l.role.name)
 		}))
@@ -316,11 +316,11 @@ func (a *accessor) ListMethods(_ context.Context, p Page) (methods []Method, nex
 // listMethod is what a list tells of a method.
 func (s sight) listMethod(m *method) Method {
 	if s.mayRead(access.AuthMethodRule, m.name) {
-		return m.tell()
+		return s.tellMethod(m)
 	}
 	return Method{
 		Name: m.name, AccessID: m.AccessID, Type: m.Type, FromFile: m.declared, Listed: true,
-		AuthConfigs: slices.DeleteFunc(slices.Clone(m.AuthConfigs), func(name string) bool {
+		AuthConfigs: slices.DeleteFunc(s.tellMethod(m).AuthConfigs, func(name string) bool {
 			return !s.mayListName(access.AuthMethodRule, name)
 		}),
 	}
@@ -370,11 +370,18 @@ func (r *request) withAssociations(key string, revision int64, ops []store.Op, l
 			deletions = append(deletions, store.Delete(l.key(), store.Any))
 		}
 	}
-	for len(ops)+len(deletions) > maxOps {
-		r.before = append(r.before, append([]store.Op{unchanged}, deletions[:maxOps-1]...))
-		deletions = deletions[maxOps-1:]
+	if len(ops)+len(deletions) <= maxOps {
+		return append(ops, deletions...), nil
 	}
-	return append(ops, deletions...)
+	r.more = true
+	record, err := disable()
+	if err != nil {
+		return nil, err
+	}
+	if record != nil {
+		return []store.Op{store.Update(key, record, revision)}, nil
+	}
+	return append([]store.Op{store.Expect(key, revision)}, deletions[:maxOps-1]...), nil
 }
 
 // RotateAccessKey implements Accessor. Sessions of the old key last until they end

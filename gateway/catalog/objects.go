@@ -22,7 +22,8 @@ type Method struct {
 	SessionMaxTTL time.Duration
 	// AuthConfigs are names of Kubernetes auth configs that identities of TypeK8s
 	// may come through, besides those that belong to the method: the roles of a
-	// Vault auth mount share one.
+	// Vault auth mount share one. They stand for the objects: an update that leaves a
+	// name in keeps the object that had it when it was put in.
 	AuthConfigs []string
 	// BoundIPs are prefixes of client addresses that may log in; empty is all.
 	// GatewayBoundIPs are kept and returned, for clients that compare what they wrote.
@@ -64,8 +65,8 @@ const (
 type AuthConfig struct {
 	ID   string
 	Name string
-	// AccessID is of the auth method that the config belongs to. Empty means that
-	// it belongs to none: it lets in identities of the methods that name it in
+	// AccessID is of the auth method that the config belongs to. It never changes. Empty
+	// means that it belongs to none: it lets in identities of the methods that have it in
 	// AuthConfigs, and its own name stands for the method's in auth-method-rules.
 	AccessID string
 	// SigningKey is the PEM of the auth method's private key, with which sessions

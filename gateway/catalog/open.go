@@ -58,6 +58,8 @@ type Catalog struct {
 	mu sync.Mutex
 	// draft is the view that the next one is cloned from; nobody else has it.
 	draft *View
+	// hasFile is whether SetFile was called.
+	hasFile bool
 	// unopened are the records that do not open, by key.
 	unopened map[string]unopened
 	// settled is the revision up to which Changed was told everything, and moved
@@ -112,6 +114,9 @@ func CallerOf(s *session.Claims, client, protocol string) Caller {
 
 // publish shows the draft as it is. c.mu is held.
 func (c *Catalog) publish(e effect) {
+	if c.hasFile { // else it is not known which names are the file's
+		c.draft.bind(c.options.Logger)
+	}
 	if e&onLogins != 0 {
 		c.draft.logins++
 	}

@@ -81,7 +81,7 @@ func TestUpdatesAtTheSameTime(t *testing.T) {
 }
 
 // updated is how a change of an auth config ended.
-func updated(_ AuthConfig, err error) error { return err }
+func updated[T any](_ T, err error) error { return err }
 
 func TestLinesOfChanges(t *testing.T) {
 	t.Parallel()

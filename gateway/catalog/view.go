@@ -24,6 +24,7 @@ type View struct {
 	methods      table[*method]      // by name
 	methodIDs    table[*method]      // by access id
 	configs      table[*authConfig]  // by name
+	configIDs    table[*authConfig]  // by id
 	roles        table[*role]        // by name
 	roleIDs      table[*role]        // by id
 	associations table[*association] // by id
@@ -39,6 +40,10 @@ type View struct {
 	settingsRevision int64
 	administrator    string // access id
 
+	// unbound means that there are methods without the ids of their auth configs, and
+	// unsaved that there are such in the store.
+	unbound, unsaved bool
+
 	file   *declared
 	policy func() *access.Policy
 }
@@ -46,7 +51,7 @@ type View struct {
 func newView() *View {
 	v := &View{
 		items: newTable[*item](), methods: newTable[*method](), methodIDs: newTable[*method](),
-		configs: newTable[*authConfig](), roles: newTable[*role](), roleIDs: newTable[*role](),
+		configs: newTable[*authConfig](), configIDs: newTable[*authConfig](), roles: newTable[*role](), roleIDs: newTable[*role](),
 		associations:    newTable[*association](),
 		revokedSessions: newTable[mark](), revokedIdentities: newTable[mark](), revokedMethods: newTable[mark](),
 		leases: newTable[mark](),
@@ -59,7 +64,8 @@ func newView() *View {
 func (v *View) clone() *View {
 	next := *v
 	next.items, next.methods, next.methodIDs = v.items.clone(), v.methods.clone(), v.methodIDs.clone()
-	next.configs, next.roles, next.roleIDs = v.configs.clone(), v.roles.clone(), v.roleIDs.clone()
+	next.configs, next.configIDs = v.configs.clone(), v.configIDs.clone()
+	next.roles, next.roleIDs = v.roles.clone(), v.roleIDs.clone()
 	next.associations = v.associations.clone()
 	next.revokedSessions, next.revokedIdentities = v.revokedSessions.clone(), v.revokedIdentities.clone()
 	next.revokedMethods, next.leases = v.revokedMethods.clone(), v.leases.clone()

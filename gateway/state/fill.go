@@ -42,7 +42,7 @@ func (s *Store) declare(next *snapshot) error {
 			continue
 		}
 		next.declared[c.Name] = &client{
-			AuthConfig: gateway.AuthConfig{Name: c.Name, AccessID: c.AccessID, Reviewer: reviewer},
+			AuthConfig: gateway.AuthConfig{ID: catalog.DeclaredID(c.Name), Name: c.Name, AccessID: c.AccessID, Reviewer: reviewer},
 			close:      reviewer.Close,
 		}
 	}
@@ -90,7 +90,7 @@ func (s *Store) store(next, old *snapshot, logins *catalog.Logins) {
 // connect makes the client of an auth config of the store. One that can't be made
 // keeps nobody else from logging in: whoever comes through it is told so.
 func (s *Store) connect(c *catalog.AuthConfig) *client {
-	made := &client{AuthConfig: gateway.AuthConfig{Name: c.Name, AccessID: c.AccessID}, source: *c, close: func() {}}
+	made := &client{AuthConfig: gateway.AuthConfig{ID: c.ID, Name: c.Name, AccessID: c.AccessID}, source: *c, close: func() {}}
 	reviewer, err := s.storedReviewer(c)
 	if err != nil {
 		s.options.Logger.Error("an auth config can't be used", "auth_config", c.Name, "error", err)

@@ -64,6 +64,9 @@ func (h *Handler) writeConfig(c *call) (*answer, error) {
 		_, err = c.as.CreateAuthConfig(c.Context(), *req.apply(&catalog.AuthConfig{Name: c.mount}))
 	case err == nil:
 		_, err = c.as.UpdateAuthConfig(c.Context(), c.mount, func(to *catalog.AuthConfig) error {
+			if err := c.ofMount(to); err != nil {
+				return err
+			}
 			req.apply(to)
 			return nil
 		})
@@ -72,6 +75,16 @@ func (h *Handler) writeConfig(c *call) (*answer, error) {
 		return nil, err
 	}
 	return done(), nil
+}
+
+// ofMount refuses an auth config that is not the mount's but an auth method's, by whose
+// rights it can be changed back.
+func (c *call) ofMount(found *catalog.AuthConfig) error {
+	if found.AccessID == "" {
+		return nil
+	}
+	return refuse(http.StatusConflict, "auth/"+c.mount+": the auth config of this name belongs to the auth method of access id "+found.AccessID+
+		" and not to a mount; choose another mount, or change it with gateway-update-k8s-auth-config")
 }
 
 // check refuses what would be less strict than it says if it were ignored.
@@ -105,6 +118,13 @@ func (r *configRequest) apply(to *catalog.AuthConfig) *catalog.AuthConfig {
 
 // deleteConfig is DELETE auth/<mount>/config, which ends the mount.
 func (h *Handler) deleteConfig(c *call) (*answer, error) {
+	found, err := c.as.AuthConfig(c.Context(), c.mount)
+	if err == nil && !found.FromFile {
+		err = c.ofMount(&found)
+	}
+	if err != nil && !errors.Is(err, catalog.ErrNotFound) && !errors.Is(err, catalog.ErrDenied) {
+		return nil, err
+	}
 	if err := c.as.DeleteAuthConfig(c.Context(), c.mount); err != nil {
 		return nil, err
 	}
