@@ -67,6 +67,11 @@ func TestAuthConfigs(t *testing.T) {
 			t.Errorf("%v", got)
 		}
 		r.refused("gateway-update-k8s-auth-config", fields{"name": "token", "k8s-host": "https://evil.example"}, 400, "token for the new one")
+		r.refused("gateway-update-k8s-auth-config", fields{"name": "token", "k8s-ca-cert": string(certificate(t))}, 400, "token for the new one")
+		r.do("gateway-update-k8s-auth-config", fields{"name": "token", "k8s-ca-cert": ca, "k8s-host": host})
+		r.refused("gateway-update-k8s-auth-config", fields{"name": "own", "k8s-ca-cert": ca}, 400, "leave the CA out")
+		r.refused("gateway-update-k8s-auth-config", fields{"name": "token", "access-id": r.do("create-auth-method-k8s", fields{"name": "other"})["access_id"]}, 409, "auth method m (access id ")
+		r.refused("gateway-create-k8s-auth-config", create("token", nil), 409, "already exists; it belongs to auth method m (access id ")
 		r.do("gateway-update-k8s-auth-config", fields{"name": "token", "k8s-host": "https://new.example", "token-reviewer-jwt": "d.e.f"})
 		r.do("gateway-update-k8s-auth-config", fields{"name": "own", "use-gw-service-account": false})
 		if got := r.do("gateway-get-k8s-auth-config", fields{"name": "own"}); got["reviewer"] != "self" {
