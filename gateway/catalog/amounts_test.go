@@ -67,7 +67,7 @@ func TestCapabilitiesOnItemsDoNotAmountToOthers(t *testing.T) {
 			r.must(r.admin.CreateItem(ctx, Item{Name: name, Description: needle, Tags: []string{needle}}, []byte(needle)))
 			before[name] = *mustItem(t, r, name)
 		}
-		chance := rand.New(rand.NewPCG(1, uint64(n)))
+		chance := rand.New(rand.NewPCG(1, uint64(n))) //nolint:gosec // to be repeated
 		pick := func() string {
 			return fmt.Sprintf("%s%s%d", folder, []string{victimOf, intruders}[chance.IntN(2)], chance.IntN(5))
 		}

@@ -17,20 +17,21 @@ func Rune(r rune) bool {
 	if r >= ' ' && r <= '~' { // most are, and the tables are slower
 		return true
 	}
-	return unicode.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector, blanks)
+	return unicode.IsPrint(r) && !unicode.In(r, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) && !blank(r)
 }
 
-// blanks are the letters, marks and symbols whose glyph is empty by definition; their
-// names in Unicode say so. No property has them.
-var blanks = &unicode.RangeTable{
-	R16: []unicode.Range16{
-		{Lo: 0x2800, Hi: 0x2800, Stride: 1}, // BRAILLE PATTERN BLANK
-	},
-	R32: []unicode.Range32{
-		{Lo: 0x13441, Hi: 0x13442, Stride: 1}, // EGYPTIAN HIEROGLYPH FULL BLANK, HALF BLANK
-		{Lo: 0x16fe4, Hi: 0x16fe4, Stride: 1}, // KHITAN SMALL SCRIPT FILLER
-		{Lo: 0x1d159, Hi: 0x1d159, Stride: 1}, // MUSICAL SYMBOL NULL NOTEHEAD
-	},
+// blank reports whether a character is one of the letters, marks and symbols whose glyph is
+// empty by definition; their names in Unicode say so. No property has them.
+func blank(r rune) bool {
+	switch r {
+	case 0x2800, // BRAILLE PATTERN BLANK
+		0x13441, // EGYPTIAN HIEROGLYPH FULL BLANK
+		0x13442, // EGYPTIAN HIEROGLYPH HALF BLANK
+		0x16fe4, // KHITAN SMALL SCRIPT FILLER
+		0x1d159: // MUSICAL SYMBOL NULL NOTEHEAD
+		return true
+	}
+	return false
 }
 
 // Hidden returns the first character of a text that can't be seen, and whether there is
