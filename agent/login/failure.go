@@ -1,18 +1,12 @@
 package login
 
 import (
-	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/url"
-	"os"
-	"strings"
-	"syscall"
 	"time"
 
+	"github.com/gatepass/gatepass/agent/reach"
 	"github.com/gatepass/gatepass/agent/trust"
 )
 
@@ -21,7 +15,8 @@ type Kind int
 
 // The kinds of failure.
 const (
-	// Unreachable: no complete answer came back.
+	// Unreachable: no complete answer came back, or a proxy did not let the
+	// request pass.
 	Unreachable Kind = iota + 1
 	// Untrusted: the server's certificate failed verification, and nothing
 	// was sent to it.
@@ -65,63 +60,30 @@ func (e *Error) cleaned(clean scrubber) *Error {
 
 // unanswered explains an error that came instead of an answer.
 func (c *Client) unanswered(err error, now time.Time) *Error {
-	if reason, ok := trust.Explain(err, c.host, now); ok {
+	if failed, ok := errors.AsType[*reach.ProxyError](err); ok {
+		kind := Unreachable
+		if failed.Untrusted {
+			kind = Untrusted
+		}
+		return &Error{Kind: kind, Reason: failed.Error(), err: err}
+	}
+	if reason, ok := trust.Explain(err, c.host, reach.Gateway().Setting, now); ok {
 		return &Error{Kind: Untrusted, Reason: reason, err: err}
 	}
 	// The URL is known; what is below says more.
 	if outer, ok := errors.AsType[*url.Error](err); ok {
 		err = outer.Err
 	}
-	return &Error{Kind: Unreachable, Reason: fmt.Sprintf("%s can't be reached: %s", c.where(), describe(err)), err: err}
+	return &Error{Kind: Unreachable, Reason: fmt.Sprintf("%s can't be reached: %s", c.where(), reach.Describe(err, reach.Gateway())), err: err}
 }
 
 // where names the gateway and the way to it.
 func (c *Client) where() string {
 	at := "the gateway at " + c.options.URL
-	if c.proxy != "" {
-		at += " through the proxy " + c.proxy
+	if c.proxy != nil {
+		at += " through " + c.proxy.String()
 	}
 	return at
-}
-
-func describe(err error) string {
-	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		switch {
-		case dns.IsNotFound:
-			return fmt.Sprintf("DNS knows no host %q; check the address", dns.Name)
-		case dns.IsTimeout:
-			return fmt.Sprintf("looking up %q got no answer; check that the pod may reach the cluster's DNS", dns.Name)
-		}
-		return fmt.Sprintf("looking up %q failed; check the address, and the cluster's DNS", dns.Name)
-	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || strings.Contains(err.Error(), "HTTP response to HTTPS client") {
-		return "what listens there does not speak TLS; check the port in the gateway's url"
-	}
-	if alert, ok := errors.AsType[tls.AlertError](err); ok {
-		return fmt.Sprintf("it refused the TLS handshake (%s)", alert.Error())
-	}
-	op, _ := errors.AsType[*net.OpError](err)
-	switch {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused; is the gateway running, and is this its port?"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "no route to it; check the network and NetworkPolicies"
-	case op != nil && op.Op == "dial" && op.Timeout():
-		return "connecting timed out; check NetworkPolicies and firewalls between this pod and the gateway"
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded), isTimeout(err):
-		return "no answer in time; it is overloaded, or the way to it drops packets"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "it closed the connection early; it may be starting or overloaded"
-	}
-	return err.Error()
-}
-
-func isTimeout(err error) bool {
-	timeout, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](err)
-	return ok && timeout.Timeout()
 }
 
 // maxReason bounds a reason that a server gave, in bytes.

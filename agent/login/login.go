@@ -17,10 +17,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/agent/reach"
 	"github.com/gatepass/gatepass/agent/session"
 	"github.com/gatepass/gatepass/agent/trust"
 )
@@ -74,7 +74,7 @@ type Client struct {
 	options Options
 	wire    wire
 	host    string
-	proxy   string
+	proxy   *reach.Proxy
 	http    *http.Client
 }
 
@@ -96,21 +96,15 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("GATEPASS_CA_BUNDLE: %w", err)
 	}
-	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
-	if err != nil || proxy != nil && (proxy.Hostname() == "" || strings.Trim(proxy.Path, "/") != "") {
-		// Not quoted: a proxy's address may hold a password. The path is the
-		// sign of an address that was only half understood.
-		return nil, errors.New("HTTPS_PROXY: is not a proxy's address; use for example http://proxy.example:3128")
+	proxy, err := reach.FromEnvironment(u)
+	if err != nil {
+		return nil, err
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
 	}
-	c := &Client{options: o, wire: speak, host: cmp.Or(o.ServerName, u.Hostname()),
-		http: newHTTPClient(trust.Config(roots, o.ServerName, o.Certificate), proxy, o.Timeout)}
-	if proxy != nil {
-		c.proxy = proxy.Host
-	}
-	return c, nil
+	return &Client{options: o, wire: speak, host: cmp.Or(o.ServerName, u.Hostname()), proxy: proxy,
+		http: newHTTPClient(trust.Config(roots, o.ServerName, o.Certificate), proxy, o.Timeout)}, nil
 }
 
 // Close closes idle connections.
@@ -202,6 +196,7 @@ func (c *Client) session(ctx context.Context, do call, secrets []string) (sessio
 func (c *Client) send(ctx context.Context, do call) (status int, header http.Header, answer []byte, err error) {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
+	ctx = c.proxy.Track(ctx)
 	var body []byte
 	if do.body != nil {
 		if body, err = json.Marshal(do.body); err != nil {
@@ -219,7 +214,7 @@ func (c *Client) send(ctx context.Context, do call) (status int, header http.Hea
 	c.wire.header(req.Header, do)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return 0, nil, nil, err
+		return 0, nil, nil, c.proxy.Blame(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err = io.ReadAll(io.LimitReader(resp.Body, MaxAnswer+1))

@@ -4,8 +4,9 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
-	"net/url"
 	"time"
+
+	"github.com/gatepass/gatepass/agent/reach"
 )
 
 // newHTTPClient returns a client for single requests: HTTP/1.1, because
@@ -14,20 +15,21 @@ import (
 //
 // Connecting gets less time than the whole try, so that it is seen to be what
 // failed.
-func newHTTPClient(trusting *tls.Config, proxy *url.URL, try time.Duration) *http.Client {
+func newHTTPClient(trusting *tls.Config, proxy *reach.Proxy, try time.Duration) *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
+	transport := &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: min(dialTimeout, try*4/5)}).DialContext,
+		TLSClientConfig:        trusting,
+		TLSHandshakeTimeout:    tlsTimeout,
+		Protocols:              protocols,
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: maxHeader,
+		MaxIdleConns:           1,
+	}
+	proxy.Use(transport)
 	return &http.Client{
-		Transport: &http.Transport{
-			Proxy:                  http.ProxyURL(proxy),
-			DialContext:            (&net.Dialer{Timeout: min(dialTimeout, try*4/5)}).DialContext,
-			TLSClientConfig:        trusting,
-			TLSHandshakeTimeout:    tlsTimeout,
-			Protocols:              protocols,
-			DisableCompression:     true,
-			MaxResponseHeaderBytes: maxHeader,
-			MaxIdleConns:           1,
-		},
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

@@ -15,9 +15,9 @@ const maxNames = 8
 
 // Explain reports whether err says that host's certificate failed
 // verification, and if so why and what to do about it, in one sentence
-// without secrets. Names that come from the certificate are cleaned: at this
+// without secrets; setting is what holds the host's name. Names that come from the certificate are cleaned: at this
 // point nothing about the other side is proven.
-func Explain(err error, host string, now time.Time) (string, bool) {
+func Explain(err error, host, setting string, now time.Time) (string, bool) {
 	failure, ok := errors.AsType[*tls.CertificateVerificationError](err)
 	if !ok {
 		return "", false
@@ -26,13 +26,13 @@ func Explain(err error, host string, now time.Time) (string, bool) {
 	if len(failure.UnverifiedCertificates) > 0 {
 		leaf = failure.UnverifiedCertificates[0]
 	}
-	return explain(failure.Err, leaf, host, now), true
+	return explain(failure.Err, leaf, host, setting, now), true
 }
 
-func explain(err error, leaf *x509.Certificate, host string, now time.Time) string {
+func explain(err error, leaf *x509.Certificate, host, setting string, now time.Time) string {
 	if wrongName, ok := errors.AsType[x509.HostnameError](err); ok {
-		return fmt.Sprintf("the certificate is not valid for %s but for %s; set the gateway's url to one of these names, or issue a certificate for %s",
-			host, names(wrongName.Certificate), host)
+		return fmt.Sprintf("the certificate is not valid for %s but for %s; set %s to one of these names, or issue a certificate for %s",
+			host, names(wrongName.Certificate), setting, host)
 	}
 	if unknown, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		if leaf == nil {

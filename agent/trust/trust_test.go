@@ -121,7 +121,7 @@ func TestExplain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			wrapped := fmt.Errorf("outer: %w", &tls.CertificateVerificationError{UnverifiedCertificates: []*x509.Certificate{leaf}, Err: tt.err})
-			got, ok := Explain(wrapped, "gateway.example", time.Now())
+			got, ok := Explain(wrapped, "gateway.example", "the gateway's url", time.Now())
 			if !ok || !strings.Contains(got, tt.want) {
 				t.Errorf("got %q, %v; want %q", got, ok, tt.want)
 			}
@@ -129,7 +129,7 @@ func TestExplain(t *testing.T) {
 	}
 	t.Run("an error of another kind is not explained", func(t *testing.T) {
 		t.Parallel()
-		if got, ok := Explain(errors.New("x"), "h", time.Now()); ok || got != "" {
+		if got, ok := Explain(errors.New("x"), "h", "x", time.Now()); ok || got != "" {
 			t.Errorf("got %q, %v", got, ok)
 		}
 	})

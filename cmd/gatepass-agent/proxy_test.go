@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"io"
 	"net"
 	"net/http"
@@ -30,23 +31,30 @@ func TestProxy(t *testing.T) {
 		if r.Method != http.MethodConnect || r.Host != "gateway.example:8000" {
 			t.Errorf("the proxy was asked to %s %s", r.Method, r.Host)
 		}
-		if connects.Add(1); r.Header.Get("Proxy-Authorization") == "" {
+		connects.Add(1)
+		switch user, _, _ := strings.Cut(credentials(t, r), ":"); user {
+		case "":
 			w.WriteHeader(http.StatusProxyAuthRequired)
+			return
+		case "stranger":
+			w.WriteHeader(http.StatusForbidden)
 			return
 		}
 		tunnel(r.Context(), t, w, strings.TrimPrefix(gateway, "https://"))
 	}))
 	t.Cleanup(proxy.Close)
-	withPassword := strings.Replace(proxy.URL, "http://", "http://user:hunter2@", 1)
+	address := strings.TrimPrefix(proxy.URL, "http://")
+	as := func(user string) string { return "http://" + user + ":hunter2@" + address }
 
 	for name, tt := range map[string]struct {
 		proxy, message string
 		code           int
 	}{
-		"the login goes through it":                       {withPassword, "", 0},
-		"a refusal by it is told":                         {proxy.URL, "through the proxy " + strings.TrimPrefix(proxy.URL, "http://"), 3},
-		"an address that can't be read is not repeated":   {"http://user:hunter2@bad proxy:x", "HTTPS_PROXY: is not a proxy's address", 2},
-		"one that is not there is told, without password": {"http://user:hunter2@127.0.0.1:1", "through the proxy 127.0.0.1:1 can't be reached", 3},
+		"the login goes through it":                      {as("user"), "", 0},
+		"a proxy that wants a password is named":         {proxy.URL, "the proxy " + address + " asks for a user and password (407 Proxy Authentication Required)", 3},
+		"a proxy that refuses is named":                  {as("stranger"), "the proxy " + address + " refused to connect to gateway.example:8000 (403 Forbidden)", 3},
+		"an address that can't be read is not repeated":  {"http://user:hunter2@bad proxy:x", "HTTPS_PROXY: is not a proxy's address", 2},
+		"one that is not there is named, no password is": {"http://user:hunter2@127.0.0.1:1", "the proxy 127.0.0.1:1 can't be reached: connection refused; is the proxy running", 3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -81,6 +89,16 @@ func TestProxy(t *testing.T) {
 			t.Error("the proxy was never used")
 		}
 	})
+}
+
+// credentials are the user and password that a proxy is shown; empty for none.
+func credentials(t *testing.T, r *http.Request) string {
+	t.Helper()
+	decoded, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(r.Header.Get("Proxy-Authorization"), "Basic "))
+	if err != nil {
+		t.Error(err)
+	}
+	return string(decoded)
 }
 
 // tunnel answers CONNECT and copies both ways until one side ends.

@@ -23,6 +23,7 @@ import (
 	jsonv1 "github.com/go-json-experiment/json/v1"
 
 	"github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/agent/reach"
 	"github.com/gatepass/gatepass/agent/trust"
 	v2 "github.com/gatepass/gatepass/gateway/v2"
 )
@@ -57,6 +58,7 @@ type Options struct {
 type Client struct {
 	options Options
 	host    string
+	proxy   *reach.Proxy
 	http    *http.Client
 }
 
@@ -78,17 +80,22 @@ func New(o Options) (*Client, error) {
 	}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true) // the gateway speaks no other
+	proxy, err := reach.FromEnvironment(u)
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSClientConfig:        trust.Config(roots, o.ServerName, o.Certificate),
+		TLSHandshakeTimeout:    tlsTimeout,
+		Protocols:              protocols,
+		DisableCompression:     true, // a small bomb must not grow
+		MaxResponseHeaderBytes: maxHeader,
+	}
+	proxy.Use(transport)
 	o.URL = strings.TrimRight(o.URL, "/")
-	return &Client{options: o, host: cmp.Or(o.ServerName, u.Hostname()), http: &http.Client{
-		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: dialTimeout}).DialContext,
-			TLSClientConfig:        trust.Config(roots, o.ServerName, o.Certificate),
-			TLSHandshakeTimeout:    tlsTimeout,
-			Protocols:              protocols,
-			DisableCompression:     true, // a small bomb must not grow
-			MaxResponseHeaderBytes: maxHeader,
-		},
+	return &Client{options: o, host: cmp.Or(o.ServerName, u.Hostname()), proxy: proxy, http: &http.Client{
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }
@@ -111,6 +118,7 @@ func (e *Error) Error() string { return e.Reason }
 func (c *Client) Call(ctx context.Context, command string, request, answer any, secrets ...string) error {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
+	ctx = c.proxy.Track(ctx)
 	// Unlike encoding/json, this refuses text that is not UTF-8, instead of sending
 	// another text in its place. The option makes omitempty keep pointers to "".
 	body, err := json.Marshal(request, jsonv1.OmitEmptyWithLegacySemantics(true))
@@ -126,7 +134,7 @@ func (c *Client) Call(ctx context.Context, command string, request, answer any, 
 	req.Header.Set("User-Agent", c.options.UserAgent)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return c.unanswered(err, secrets)
+		return c.unanswered(c.proxy.Blame(ctx, err), secrets)
 	}
 	defer func() { _ = resp.Body.Close() }() // all that matters was read
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
@@ -149,7 +157,10 @@ func (c *Client) where() string { return "the gateway at " + c.options.URL }
 
 // unanswered explains an error that came instead of an answer.
 func (c *Client) unanswered(err error, secrets []string) error {
-	if reason, ok := trust.Explain(err, c.host, time.Now()); ok {
+	if failed, ok := errors.AsType[*reach.ProxyError](err); ok {
+		return failed
+	}
+	if reason, ok := trust.Explain(err, c.host, reach.Gateway().Setting, time.Now()); ok {
 		return errors.New(reason)
 	}
 	if outer, ok := errors.AsType[*url.Error](err); ok {

@@ -1,4 +1,4 @@
-package login
+package reach
 
 import (
 	"net"
@@ -20,7 +20,7 @@ func TestNamesThatAreNotResolved(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			row.err.Name = "gateway.example"
-			got := describe(&net.OpError{Op: "dial", Err: &row.err})
+			got := Describe(&net.OpError{Op: "dial", Err: &row.err}, Gateway())
 			if !strings.Contains(got, row.want) || !strings.Contains(got, `"gateway.example"`) {
 				t.Error(got)
 			}
