@@ -105,7 +105,7 @@ func TestTheAgentsImage(t *testing.T) {
 	})
 	for platform, got := range byPlatform {
 		t.Run("holds nothing but the static program of "+platform.String(), func(t *testing.T) {
-			if files := list(got.files); files != "-r-xr-xr-x gatepass-agent" {
+			if files := list(got.files); files != "---x--x--x gatepass-agent" {
 				t.Fatalf("got:\n%s", files)
 			}
 			checkStatic(t, got.files[0].content, platform)

@@ -14,6 +14,12 @@ import (
 // registry is where the product's images are to be published.
 const registry = "ghcr.io/gatepass/"
 
+// AgentMode is the mode of the agent's program, which its user can run and not
+// read. The kernel lets nobody of that user look into a process from the moment
+// that it runs such a program (would_dump in its fs/exec.c); one that says so
+// itself, by PR_SET_DUMPABLE, can be looked into until it does.
+const AgentMode = fs.FileMode(0o111)
+
 // Product describes the product's images. They are named as the manifests of
 // the checkout root name them; version is what their programs say.
 func Product(root, version string) ([]Image, error) {
@@ -22,15 +28,18 @@ func Product(root, version string) ([]Image, error) {
 		return nil, fmt.Errorf("name the images: %w", err)
 	}
 	var images []Image
-	for _, i := range []struct{ name, title, command, path string }{
-		{"webhook", "Gatepass webhook", "gatepass-webhook", "/gatepass-webhook"},
-		{"gateway", "Gatepass gateway", "gatepass-gateway", "/gatepass-gateway"},
-		{"agent", "Gatepass agent", "gatepass-agent", config.AgentPath},
-		{"cli", "Gatepass command line", "gatepass", "/gatepass"},
+	for _, i := range []struct {
+		name, title, command, path string
+		mode                       fs.FileMode
+	}{
+		{"webhook", "Gatepass webhook", "gatepass-webhook", "/gatepass-webhook", 0},
+		{"gateway", "Gatepass gateway", "gatepass-gateway", "/gatepass-gateway", 0},
+		{"agent", "Gatepass agent", "gatepass-agent", config.AgentPath, AgentMode},
+		{"cli", "Gatepass command line", "gatepass", "/gatepass", 0},
 	} {
 		images = append(images, Image{
 			Name: i.name, Ref: registry + i.name + ":" + tag, Title: i.title, Version: version,
-			Files:      []File{{Path: i.path, Program: Program{Package: "./cmd/" + i.command}}},
+			Files:      []File{{Path: i.path, Mode: i.mode, Program: Program{Package: "./cmd/" + i.command}}},
 			Entrypoint: []string{i.path},
 		})
 	}
