@@ -26,6 +26,7 @@ const (
 	keyFile       = "file"
 	keyGateway    = "gateway"
 	keyMode       = "mode"
+	keyRevoked    = "revoked"
 	keyTook       = "took"
 	keyTry        = "try"
 	keyTimeout    = "timeout"
@@ -68,6 +69,9 @@ type server interface {
 	Login(ctx context.Context, identity string) (session.Session, error)
 	Renew(ctx context.Context, s session.Session) (session.Session, error)
 	Revoke(ctx context.Context, s session.Session) error
+	// Ended reports whether a session has ended, and why; an error says that this
+	// is not known.
+	Ended(ctx context.Context, s session.Session) (reason string, ended bool, err error)
 	// Close closes idle connections.
 	Close()
 }

@@ -19,11 +19,14 @@ type keeper struct {
 	current session.Session
 	// previous is the session before: applications may use it until it ends.
 	previous session.Session
+	// ends and previousEnds are when these end, see endOf.
+	ends, previousEnds time.Time
 	// life is what current lived for when it was new.
 	life time.Duration
 	// identity is the projected token's file as the last try found it.
 	identity os.FileInfo
 	outage   outage
+	checks   checks
 }
 
 // outage is a spell of failures.
@@ -47,25 +50,43 @@ func (k *keeper) run(ctx context.Context) {
 // reading it will tell.
 func (k *keeper) look() { k.identity, _ = os.Stat(k.config.IdentityFile) }
 
-// awaitDue waits until the session should be refreshed; false if ctx ended.
+// awaitDue waits until there should be a new session: at the time for it, when the
+// identity was replaced, or when the server has ended the session. It returns
+// false if ctx ended.
 func (k *keeper) awaitDue(ctx context.Context) bool {
+	rotated := k.rotated
+	if k.current.Renewable {
+		rotated = func() bool { return false } // a renewal shows no identity
+	}
+	due, check := k.countdown(k.due()), k.countdown(k.untilCheck())
+	for k.await(ctx, min(due(), check()), rotated) {
+		if due() <= 0 || rotated() {
+			return true
+		}
+		if check() > 0 {
+			continue
+		}
+		if k.revoked(ctx) {
+			return ctx.Err() == nil
+		}
+		check = k.countdown(k.untilCheck())
+	}
+	return false
+}
+
+// due returns how long the session is kept if nothing happens.
+func (k *keeper) due() time.Duration {
 	due := lifeOf(k.current)
 	if due <= 0 {
 		if k.config.Protocol == config.ProtocolVault && k.current.Expiry.IsZero() {
-			// A lease of zero never ends, and each login would leave another.
-			<-ctx.Done()
-			return false
+			return never // a lease of zero has no end, and each login would leave another
 		}
 		due = unknownLife
 	}
 	// Two thirds, on average: 60 to 73 %, so that pods that started together
 	// do not stay together.
 	due = due*3/5 + rand.N(max(due*2/15, 1)) //nolint:gosec // G404: spreads load, keeps no secret
-	rotated := k.rotated
-	if k.current.Renewable {
-		rotated = nil // a renewal shows no identity
-	}
-	return k.await(ctx, max(due, minDue), rotated)
+	return max(due, minDue)
 }
 
 // lifeOf returns for how long s lives, by the clock of who issued it.
@@ -119,7 +140,7 @@ func (k *keeper) worthTrying() bool {
 
 // next renews the session, or logs in for another one.
 func (k *keeper) next(ctx context.Context) (session.Session, error) {
-	if !k.current.Renewable || k.ended() {
+	if !k.current.Renewable || !k.current.Revoked.IsZero() || k.ended() {
 		return k.try(ctx)
 	}
 	s, err := k.login.Renew(ctx, k.current)
@@ -129,7 +150,7 @@ func (k *keeper) next(ctx context.Context) (session.Session, error) {
 		}
 		// The server no longer grants the full time: the session comes near
 		// the longest life that it may have.
-		k.current.Issued, k.current.Expiry = s.Issued, s.Expiry
+		k.current.Issued, k.current.Expiry, k.ends = s.Issued, s.Expiry, k.endOf(s)
 		return k.try(ctx)
 	}
 	if refused, ok := errors.AsType[*login.Error](err); ok && refused.Kind == login.Denied {
@@ -139,19 +160,37 @@ func (k *keeper) next(ctx context.Context) (session.Session, error) {
 	return session.Session{}, &Error{exitCode(err), err}
 }
 
-// ended reports whether the session's time is over.
-func (k *keeper) ended() bool {
-	return !k.current.Expiry.IsZero() && !k.wall().Before(k.current.Expiry)
+// take makes s the current session, as of now.
+func (k *keeper) take(s session.Session) {
+	k.current, k.ends = s, k.endOf(s)
 }
+
+// endOf returns when a session that has just come ends by the clock of this node,
+// which need not be the gateway's; zero if that is not known.
+func (k *keeper) endOf(s session.Session) time.Time {
+	if s.Expiry.IsZero() {
+		return time.Time{}
+	}
+	return k.wall().Add(lifeOf(s))
+}
+
+// past reports whether a time of endOf's is over.
+func (k *keeper) past(end time.Time) bool { return !end.IsZero() && !k.wall().Before(end) }
+
+// ended reports whether the session's time is over.
+func (k *keeper) ended() bool { return k.past(k.ends) }
 
 // accept takes a session that has been written.
 func (k *keeper) accept(s session.Session) {
+	replaced := k.current
 	if s.Token != k.current.Token {
-		k.previous, k.life = k.current, lifeOf(s)
+		k.previous, k.previousEnds, k.life = k.current, k.ends, lifeOf(s)
 	}
-	k.current = s
+	k.take(s)
 	k.meters.accepted(k.wall(), s)
 	switch {
+	case !replaced.Revoked.IsZero():
+		k.log.Info("a new session replaces the revoked one", keyTook, k.wall().Sub(replaced.Revoked).String(), keyTry, k.outage.tries+1, keyExpiry, s.Expiry)
 	case k.outage.tries > 0:
 		k.log.Info("the session is refreshed again", keyTook, k.wall().Sub(k.outage.since).String(), keyTry, k.outage.tries+1, keyExpiry, s.Expiry)
 	case k.previous.Token != "":
@@ -169,6 +208,9 @@ func (k *keeper) failed(err error) {
 	code := Code(err)
 	k.outage.tries++
 	attrs := []any{keyCause, err.Error(), keyExpiry, k.current.Expiry}
+	if !k.current.Revoked.IsZero() {
+		attrs = append(attrs, keyRevoked, k.current.Revoked)
+	}
 	switch {
 	case k.outage.tries == 1:
 		k.outage.since = k.wall()
@@ -197,8 +239,8 @@ func (k *keeper) end(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokeTime)
 	defer cancel()
-	for _, s := range []session.Session{k.current, k.previous} {
-		if s.Token == "" || !s.Expiry.IsZero() && !k.wall().Before(s.Expiry) {
+	for i, s := range []session.Session{k.current, k.previous} {
+		if s.Token == "" || !s.Revoked.IsZero() || k.past([]time.Time{k.ends, k.previousEnds}[i]) {
 			continue
 		}
 		if err := k.login.Revoke(ctx, s); err != nil {

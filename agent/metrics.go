@@ -17,6 +17,7 @@ import (
 // read by any.
 type meters struct {
 	refreshes, failures atomic.Int64
+	revoked             atomic.Int64
 	failing             atomic.Int64
 	expiry, success     atomic.Int64 // Unix seconds; 0 if there is none
 }
@@ -46,6 +47,7 @@ func (m *meters) write(w io.Writer) {
 		{"gatepass_agent_refreshes_total", "counter", "Sessions written, the first one included.", m.refreshes.Load()},
 		{"gatepass_agent_refresh_failures_total", "counter", "Tries to refresh the session that failed.", m.failures.Load()},
 		{"gatepass_agent_refresh_failing", "gauge", "1 while the session can't be refreshed, otherwise 0.", m.failing.Load()},
+		{"gatepass_agent_revoked_sessions_total", "counter", "Sessions that the server ended before their time.", m.revoked.Load()},
 		{"gatepass_agent_session_expiry_timestamp_seconds", "gauge", "When the session ends, in Unix time; 0 if that is not known.", m.expiry.Load()},
 		{"gatepass_agent_last_refresh_timestamp_seconds", "gauge", "When a session was last written, in Unix time; 0 before the first.", m.success.Load()},
 	} {

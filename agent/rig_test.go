@@ -29,10 +29,13 @@ type rig struct {
 	mu      sync.Mutex
 	logins  []time.Time
 	renews  []time.Time
+	checks  []time.Time
 	revoked []string
 	// grant and renew say what the server does; nil is success.
 	grant, renew func(n int) (session.Session, error)
 	revoke       func(ctx context.Context) error
+	// ended is what the server says of a session; nil is that it is good.
+	ended func(s session.Session) (string, bool, error)
 }
 
 type syncBuffer struct {
@@ -84,6 +87,16 @@ func (r *rig) Revoke(ctx context.Context, s session.Session) error {
 	defer r.mu.Unlock()
 	r.revoked = append(r.revoked, s.Token)
 	return nil
+}
+
+func (r *rig) Ended(_ context.Context, s session.Session) (string, bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.checks = append(r.checks, time.Now())
+	if r.ended == nil {
+		return "", false, nil
+	}
+	return r.ended(s)
 }
 
 func (r *rig) Close() {}

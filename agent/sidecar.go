@@ -20,6 +20,10 @@ const (
 	// tick is how often a wait looks at the wall clock. The clock that timers
 	// run by stands still while a node is suspended; sessions end all the same.
 	tick = 30 * time.Second
+	// never is longer than a pod lives.
+	never = 10 * 365 * 24 * time.Hour
+	// maxCheck bounds the time between checks that are of no use.
+	maxCheck = 5 * time.Minute
 	// maxAsked bounds the wait that a server may ask of a sidecar.
 	maxAsked = 5 * time.Minute
 	// revokeTime bounds the revocation at the end. The kubelet kills after
@@ -77,13 +81,19 @@ func (a *Agent) tellHook(ctx context.Context, err error) error {
 // dir is the session's directory.
 func (a *Agent) dir() string { return filepath.Dir(a.config.TokenFile) }
 
-// await waits for d, by the clock that timers run by or by the wall clock,
-// whichever is first, or until early, which is asked once a tick, says so;
+// countdown returns what tells how much of d is left, by the clock that timers run
+// by or by the wall clock, whichever is first.
+func (a *Agent) countdown(d time.Duration) (left func() time.Duration) {
+	begin, until := time.Now(), a.wall().Add(d)
+	return func() time.Duration { return min(d-time.Since(begin), until.Sub(a.wall())) }
+}
+
+// await waits for d, by the clock that countdown goes by, or until early, which is asked once a tick, says so;
 // false if ctx ended.
 func (a *Agent) await(ctx context.Context, d time.Duration, early func() bool) bool {
-	begin, until := time.Now(), a.wall().Add(d)
+	remaining := a.countdown(d)
 	for {
-		left := min(d-time.Since(begin), until.Sub(a.wall()))
+		left := remaining()
 		if left <= 0 {
 			return ctx.Err() == nil
 		}

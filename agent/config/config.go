@@ -53,6 +53,9 @@ const (
 	DefaultTokenFile    = SessionDir + "/token"
 	DefaultTokenMode    = fs.FileMode(0o400)
 	DefaultTimeout      = 60 * time.Second
+	// DefaultCheckInterval, with what is added to spread the checks, lets no
+	// revocation go unnoticed for a minute.
+	DefaultCheckInterval = 45 * time.Second
 	// DefaultTerminationMessageFile is where the kubelet looks for a
 	// container's last words unless the container names another path.
 	DefaultTerminationMessageFile = "/dev/termination-log"
@@ -65,6 +68,13 @@ const SessionFile = "session.json"
 // CAFile is the name of the file beside the token with the certificates that the
 // gateway is verified with, if the agent was given any.
 const CAFile = "ca.crt"
+
+// Limits of the interval of checks, unless there are none. 10,000 pods at the
+// lower one are 1,000 checks a second.
+const (
+	MinCheckInterval = 10 * time.Second
+	MaxCheckInterval = time.Hour
+)
 
 // Limits of the timeout. A pod that waits longer than an hour for a session
 // is a pod that nobody watches.
@@ -103,6 +113,9 @@ type Config struct {
 	// Timeout bounds the whole work of ModeInit, and the first login of
 	// ModeSidecar.
 	Timeout time.Duration
+	// CheckInterval is how often a sidecar asks the server whether its session is
+	// still good; 0 is never.
+	CheckInterval time.Duration
 	// RevokeOnExit has a sidecar end its sessions when it is asked to stop.
 	RevokeOnExit bool
 	// MetricsAddress is where a sidecar serves /metrics, host:port or :port;
@@ -124,6 +137,7 @@ func Default() Config {
 		TokenFile:              DefaultTokenFile,
 		TokenMode:              DefaultTokenMode,
 		Timeout:                DefaultTimeout,
+		CheckInterval:          DefaultCheckInterval,
 		LogLevel:               slog.LevelInfo,
 		TerminationMessageFile: DefaultTerminationMessageFile,
 	}
@@ -174,6 +188,8 @@ func Settings() []Setting {
 			func(c *Config) string { return FormatFileMode(c.TokenMode) }, setTokenMode},
 		{"GATEPASS_TIMEOUT", "timeout", "give up after this time, for example 60s",
 			func(c *Config) string { return c.Timeout.String() }, setTimeout},
+		{"GATEPASS_CHECK_INTERVAL", "check-interval", "ask the server this often whether the session was revoked, 10s to 1h; 0 for never (mode sidecar); default: 45s",
+			getCheckInterval, setCheckInterval},
 		{"GATEPASS_REVOKE_ON_EXIT", "revoke-on-exit", "true: end the session when the agent is asked to stop (mode sidecar)",
 			getRevoke, setRevoke},
 		{"GATEPASS_METRICS_ADDRESS", "metrics-address", "serve /metrics here, for example :9465 (mode sidecar); default: nowhere",
@@ -217,6 +233,19 @@ func setTimeout(c *Config, v string) (err error) {
 	return err
 }
 
+// getCheckInterval leaves the default out: it need not be in every pod.
+func getCheckInterval(c *Config) string {
+	if c.CheckInterval == DefaultCheckInterval {
+		return ""
+	}
+	return c.CheckInterval.String()
+}
+
+func setCheckInterval(c *Config, v string) (err error) {
+	c.CheckInterval, err = ParseCheckInterval(v)
+	return err
+}
+
 func setLogLevel(c *Config, v string) (err error) {
 	c.LogLevel, err = ParseLogLevel(v)
 	return err
@@ -236,7 +265,7 @@ func (c Config) Env() []Variable {
 		c.AccessID, c.AuthConfig = "", ""
 	}
 	if c.Mode != ModeSidecar {
-		c.MetricsAddress = ""
+		c.MetricsAddress, c.CheckInterval = "", DefaultCheckInterval
 	}
 	settings := Settings()
 	vars := make([]Variable, 0, len(settings))

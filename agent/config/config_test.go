@@ -183,6 +183,46 @@ func TestParseTimeout(t *testing.T) {
 	}
 }
 
+func TestParseCheckInterval(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]time.Duration{"0": 0, "0s": 0, "10s": 10 * time.Second, "45s": 45 * time.Second, "1h": time.Hour} {
+		if got, err := ParseCheckInterval(in); got != want || err != nil {
+			t.Errorf("ParseCheckInterval(%q) = %v, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{"", "45", "9s", "1h1s", "-45s", "1e9h"} {
+		if got, err := ParseCheckInterval(in); err == nil {
+			t.Errorf("ParseCheckInterval(%q) = %v", in, got)
+		}
+	}
+}
+
+// What every pod would have is in none.
+func TestTheCheckIntervalIsWrittenWhereItIsChanged(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		mode     Mode
+		interval time.Duration
+		want     string
+	}{
+		{ModeSidecar, DefaultCheckInterval, ""},
+		{ModeSidecar, 0, "0s"},
+		{ModeSidecar, 90 * time.Second, "1m30s"},
+		{ModeInit, 0, ""},
+	} {
+		c := valid()
+		c.Mode, c.CheckInterval = row.mode, row.interval
+		vars := c.Env()
+		got, _ := lookup(vars)("GATEPASS_CHECK_INTERVAL")
+		if got != row.want {
+			t.Errorf("%s, %s: %q, want %q", row.mode, row.interval, got, row.want)
+		}
+		if again, err := FromEnv(lookup(vars)); err != nil || row.mode == ModeSidecar && again.CheckInterval != row.interval {
+			t.Errorf("%s is read back as %s, %v", row.interval, again.CheckInterval, err)
+		}
+	}
+}
+
 func TestSettingsAreNamedOnce(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}

@@ -68,6 +68,19 @@ func ParseTimeout(v string) (time.Duration, error) {
 	return d, nil
 }
 
+// ParseCheckInterval reads a Go duration between MinCheckInterval and
+// MaxCheckInterval, or 0.
+func ParseCheckInterval(v string) (time.Duration, error) {
+	d, err := time.ParseDuration(v)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a duration; use for example 45s, or 0 for never", v)
+	}
+	if d != 0 && (d < MinCheckInterval || d > MaxCheckInterval) {
+		return 0, fmt.Errorf("%s is out of range; use %s to %s, or 0 for never", v, MinCheckInterval, MaxCheckInterval)
+	}
+	return d, nil
+}
+
 // ParseBool reads true or false.
 func ParseBool(v string) (bool, error) {
 	switch v {

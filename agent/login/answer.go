@@ -30,7 +30,16 @@ func parse(w wire, what string, status int, header http.Header, body []byte, now
 	case len(body) > MaxAnswer:
 		return session.Session{}, foreign(fmt.Sprintf("the answer is larger than %d bytes", MaxAnswer))
 	}
-	return w.granted(body, now)
+	return w.granted(body, serverTime(header, now))
+}
+
+// serverTime is what the server's clock says (RFC 9110, section 6.6.1), which is
+// the one that it tells a session's end by; now if it does not say.
+func serverTime(header http.Header, now time.Time) time.Time {
+	if t, err := http.ParseTime(header.Get("Date")); err == nil && writable(t) {
+		return t
+	}
+	return now
 }
 
 // failed explains an answer that is no success to what was asked for.

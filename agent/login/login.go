@@ -112,7 +112,7 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 
 // call is one request to the server.
 type call struct {
-	// what is asked for, in a word for messages: login, renewal or revocation.
+	// what is asked for, in a word for messages: login, renewal, check or revocation.
 	what        string
 	method, url string
 	// body is marshalled as JSON; nil for no body.
@@ -126,6 +126,11 @@ type wire interface {
 	// login is the call that presents the identity, and what of it is secret.
 	login(identity string) (call, []string)
 	revoke(token string) call
+	// check is the call that asks whether a session is still good.
+	check(token string) call
+	// ended reads check's answer: why the session has ended, or that it has not;
+	// known is false if the answer says neither.
+	ended(status int, body []byte) (reason string, ended, known bool)
 	// header adds to the headers of every call.
 	header(h http.Header, c call)
 	// granted reads the body of a 200, without the session's Gateway.
@@ -176,6 +181,29 @@ func (c *Client) Revoke(ctx context.Context, s session.Session) error {
 		return nil
 	}
 	return failed(c.wire, do.what, status, header, answer, time.Now()).cleaned(clean)
+}
+
+// Ended reports whether the server says that a session has ended, and why. It
+// asks once, by a connection of its own: the gateway keeps an idle one for less
+// time than there is between two checks. An error, which is an *Error, says that
+// nothing is known.
+func (c *Client) Ended(ctx context.Context, s session.Session) (reason string, ended bool, err error) {
+	clean := newScrubber(s.Token)
+	do := c.wire.check(s.Token)
+	status, header, answer, err := c.send(ctx, do)
+	if err != nil {
+		return "", false, c.unanswered(err, time.Now()).cleaned(clean)
+	}
+	c.Close()
+	if len(answer) <= MaxAnswer {
+		if reason, ended, known := c.wire.ended(status, answer); known {
+			return clean.text(reason), ended, nil
+		}
+	}
+	if status == http.StatusOK {
+		return "", false, foreign("the answer does not say whether the session is still good")
+	}
+	return "", false, failed(c.wire, do.what, status, header, answer, time.Now()).cleaned(clean)
 }
 
 // session makes a call that is answered by a session.

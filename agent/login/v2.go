@@ -1,6 +1,7 @@
 package login
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -41,6 +42,24 @@ func (v v2) login(identity string) (call, []string) {
 func (v v2) revoke(token string) call {
 	return v.post("revocation", "/revoke-creds", map[string]string{"token": token})
 }
+
+func (v v2) check(token string) call {
+	return v.post("check", "/validate-token", map[string]string{"token": token})
+}
+
+func (v v2) ended(status int, body []byte) (reason string, ended, known bool) {
+	var a struct {
+		IsValid *bool  `json:"is_valid"`
+		Reason  string `json:"reason"`
+	}
+	if status != http.StatusOK || json.Unmarshal(body, &a) != nil || a.IsValid == nil {
+		return "", false, false
+	}
+	return cmp.Or(a.Reason, noReason), !*a.IsValid, true
+}
+
+// noReason stands for the reason that a server did not give.
+const noReason = "no reason was given"
 
 func (v v2) post(what, path string, body any) call {
 	return call{what: what, method: http.MethodPost, url: strings.TrimRight(v.options.URL, "/") + path, body: body}

@@ -45,6 +45,29 @@ func (v *vault) revoke(token string) call {
 	return v.put("revocation", "auth/token/revoke-self", token, nil)
 }
 
+func (v *vault) check(token string) call {
+	return call{what: "check", method: http.MethodGet, url: v.base + "auth/token/lookup-self", token: token}
+}
+
+// ended goes by the text that Vault and OpenBao have for a token that they don't
+// know. A token whose policies don't let it look itself up is refused without it.
+func (v *vault) ended(status int, body []byte) (reason string, ended, known bool) {
+	switch status {
+	case http.StatusOK:
+		var a struct {
+			Data *struct{} `json:"data"`
+		}
+		return "", false, json.Unmarshal(body, &a) == nil && a.Data != nil
+	case http.StatusForbidden:
+		text, ours := v.refused(status, body)
+		return text, true, ours && strings.Contains(text, invalidToken)
+	}
+	return "", false, false
+}
+
+// invalidToken is what a server says of a token that has expired or was revoked.
+const invalidToken = "invalid token"
+
 func (v *vault) put(what, path, token string, body any) call {
 	return call{what: what, method: http.MethodPut, url: v.base + path, body: body, token: token}
 }
@@ -104,6 +127,7 @@ func (v *vault) granted(body []byte, now time.Time) (session.Session, *Error) {
 		// that may be used only so often takes a use from the application.
 		Renewable: a.Auth.Renewable && a.Auth.TokenType != "batch" && !strings.HasPrefix(a.Auth.ClientToken, "hvb.") && a.Auth.NumUses == 0,
 	}
+	s.Counted = a.Auth.NumUses != 0
 	if a.Auth.LeaseDuration > 0 {
 		s.Expiry = s.Issued.Add(time.Duration(min(a.Auth.LeaseDuration, maxLease)) * time.Second)
 	}
@@ -123,13 +147,13 @@ func (v *vault) refused(status int, body []byte) (string, bool) {
 	switch {
 	case status == http.StatusNotFound:
 		return strings.TrimPrefix(text+"; check the auth path "+v.path+v.inNamespace(), "; "), true
-	case status == http.StatusForbidden && slices.Contains(*r.Errors, "invalid token"):
+	case status == http.StatusForbidden && slices.Contains(*r.Errors, invalidToken):
 		return text + "; the session has expired or was revoked", true
 	case status == http.StatusForbidden && text == "permission denied":
 		return text + "; the server could not have the pod's token reviewed, or does not know " + v.path + v.inNamespace() +
 			": check the auth method's Kubernetes host and reviewer, the token's audience and the auth path", true
 	case text == "":
-		return "no reason was given", true
+		return noReason, true
 	}
 	return text, true
 }

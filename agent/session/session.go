@@ -32,6 +32,9 @@ type Session struct {
 	// gateway did not say.
 	Issued time.Time `json:"issued"`
 	Expiry time.Time `json:"expiry,omitzero"`
+	// Revoked is when it was learned that the session had been ended before its
+	// time. Such a session stays until there is another one.
+	Revoked time.Time `json:"revoked,omitzero"`
 	// Claims is the payload of a token that is a JWT; nil for other tokens.
 	Claims map[string]any `json:"claims,omitempty"`
 	// Policies and Metadata are what a Vault server says of its token.
@@ -39,6 +42,8 @@ type Session struct {
 	Metadata map[string]string `json:"metadata,omitempty"`
 	// Renewable says that the session can be prolonged without a login.
 	Renewable bool `json:"-"`
+	// Counted says that each use counts towards an end.
+	Counted bool `json:"-"`
 }
 
 // Files says where a session goes.
@@ -56,6 +61,14 @@ type Files struct {
 // before the first of them becomes visible. Its errors name the file and what
 // to do, and never hold the token.
 func (f Files) Write(s Session) error {
+	return f.write(s, true)
+}
+
+// Describe puts what there is to say of s into its files, and leaves the token as
+// it is.
+func (f Files) Describe(s Session) error { return f.write(s, false) }
+
+func (f Files) write(s Session, token bool) error {
 	description, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return fmt.Errorf("describing the session: %w", err)
@@ -67,11 +80,13 @@ func (f Files) Write(s Session) error {
 		path string
 		data []byte
 	}
-	var writes []write
-	if f.CA != "" {
-		writes = append(writes, write{filepath.Join(dir, config.CAFile), []byte(f.CA)})
+	writes := []write{{filepath.Join(dir, config.SessionFile), description}}
+	if token {
+		if f.CA != "" {
+			writes = append([]write{{filepath.Join(dir, config.CAFile), []byte(f.CA)}}, writes...)
+		}
+		writes = append(writes, write{f.Token, []byte(s.Token)})
 	}
-	writes = append(writes, write{filepath.Join(dir, config.SessionFile), description}, write{f.Token, []byte(s.Token)})
 	var made []string
 	defer func() {
 		for _, tmp := range made {

@@ -35,6 +35,11 @@ func (v *validator) agent(p *field.Path, c *Agent, r *Resolved) {
 			v.invalid(p.Child("timeout"), c.Timeout, err.Error())
 		}
 	}
+	if c.CheckInterval != "" {
+		if r.Agent.CheckInterval, err = config.ParseCheckInterval(c.CheckInterval); err != nil {
+			v.invalid(p.Child("checkInterval"), c.CheckInterval, err.Error())
+		}
+	}
 	if c.LogLevel != "" {
 		if r.Agent.LogLevel, err = config.ParseLogLevel(c.LogLevel); err != nil {
 			v.invalid(p.Child("logLevel"), c.LogLevel, err.Error())

@@ -77,6 +77,9 @@ type Agent struct {
 	Timeout string `json:"timeout"`
 	// LogLevel is debug, info (the default), warn or error.
 	LogLevel string `json:"logLevel"`
+	// CheckInterval is how often agents in mode sidecar ask whether their session was
+	// revoked; 45s if empty, never if 0.
+	CheckInterval string `json:"checkInterval"`
 	// MetricsPort is where agents in mode sidecar serve /metrics; 0 is nowhere.
 	MetricsPort int `json:"metricsPort"`
 	// RunAsUser and RunAsGroup replace the rule by which the agent's user

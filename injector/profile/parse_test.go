@@ -93,8 +93,8 @@ func TestMistakes(t *testing.T) {
 		{"names that no container could have", strings.Replace(good, "overrides:", "excludeContainers: [Log_Shipper, a, a]\n    overrides:", 1),
 			[]string{`excludeContainers[0]: Invalid value: "Log_Shipper"`, `excludeContainers[2]: Duplicate value: "a"`}},
 		{"an agent that is wrong throughout", strings.Replace(good, "{image: ghcr.io/gatepass/agent:v0.1.0}",
-			"{image: 'a b', imagePullPolicy: Sometimes, mode: sidcar, timeout: soon, logLevel: trace, metricsPort: 80, runAsUser: 0, runAsGroup: -1, resources: {requests: {cpu: lots, memory: 2Mi}, limits: {memory: 1Mi}}}", 1),
-			[]string{`agent.image: Invalid`, `agent.imagePullPolicy: Unsupported value: "Sometimes"`, `agent.mode: Invalid value: "sidcar"`, `agent.timeout: Invalid value: "soon"`, `agent.logLevel: Invalid value: "trace"`, `agent.metricsPort: Invalid value: 80: must be 1024 to 65535`,
+			"{image: 'a b', imagePullPolicy: Sometimes, mode: sidcar, timeout: soon, checkInterval: 5s, logLevel: trace, metricsPort: 80, runAsUser: 0, runAsGroup: -1, resources: {requests: {cpu: lots, memory: 2Mi}, limits: {memory: 1Mi}}}", 1),
+			[]string{`agent.image: Invalid`, `agent.imagePullPolicy: Unsupported value: "Sometimes"`, `agent.mode: Invalid value: "sidcar"`, `agent.timeout: Invalid value: "soon"`, `agent.checkInterval: Invalid value: "5s": 5s is out of range; use 10s to 1h0m0s, or 0 for never`, `agent.logLevel: Invalid value: "trace"`, `agent.metricsPort: Invalid value: 80: must be 1024 to 65535`,
 				`agent.runAsUser: Invalid value: 0`, `agent.runAsGroup: Invalid value: -1`, `agent.resources.requests.cpu: Invalid value: "lots"`, `the request for memory (2Mi) is above its limit (1Mi)`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

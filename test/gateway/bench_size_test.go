@@ -56,9 +56,16 @@ func BenchmarkSize(b *testing.B) {
 // (proc_pid_status(5)).
 func (s *secrets) resident(b *testing.B, metric, what, goal string) {
 	b.Helper()
+	all, own := s.memory(b)
+	measured.add(b, metric+"-MB", what, goal, all, 0)
+	measured.add(b, metric+"-own-MB", "  without mapped files, MB", "", own, 0)
+}
+
+// memory is what resident looks at, in MB.
+func (s *secrets) memory(b *testing.B) (all, own float64) {
+	b.Helper()
 	<-time.After(rest)
 	status := must(os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID())))(b)
-	var all, own float64
 	for scan := bufio.NewScanner(bytes.NewReader(status)); scan.Scan(); {
 		_, _ = fmt.Sscanf(scan.Text(), "VmRSS: %g", &all)
 		_, _ = fmt.Sscanf(scan.Text(), "RssAnon: %g", &own)
@@ -66,8 +73,7 @@ func (s *secrets) resident(b *testing.B, metric, what, goal string) {
 	if all == 0 || own == 0 {
 		b.Fatalf("no memory in %s", status)
 	}
-	measured.add(b, metric+"-MB", what, goal, all*1024/1e6, 0)
-	measured.add(b, metric+"-own-MB", "  without mapped files, MB", "", own*1024/1e6, 0)
+	return all * 1024 / 1e6, own * 1024 / 1e6
 }
 
 // fill makes 100,000 items in a data folder, as a gateway would.

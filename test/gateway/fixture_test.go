@@ -45,7 +45,7 @@ func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) (code int) {
 	var err error
-	commands, err = product.New(context.Background(), product.Gateway)
+	commands, err = product.New(context.Background(), product.Gateway, product.Agent)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
 		return 1
@@ -179,6 +179,7 @@ type gatewayProcess struct {
 	*product.Server
 
 	config, audit string
+	bundle        string // certificates that it is verified with
 	client        *http.Client
 }
 
@@ -192,7 +193,7 @@ func startGateway(t testing.TB, config string, o product.GatewayOptions) *gatewa
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gatewayProcess{config: file(t, "config.yaml", config), audit: filepath.Join(dir, "audit.log")}
+	g := &gatewayProcess{bundle: string(ca.PEM()), config: file(t, "config.yaml", config), audit: filepath.Join(dir, "audit.log")}
 	o.Config, o.AuditLog = g.config, g.audit
 	if o.DataDir == "" {
 		o.DataDir = t.TempDir()

@@ -73,6 +73,41 @@ func TestOurAgentKeepsASession(t *testing.T) {
 	}
 }
 
+func TestOurAgentReplacesARevokedSession(t *testing.T) {
+	t.Parallel()
+	g := startGateway(t)
+	ns := pod(t, "web-1", "web")
+	mount(t, g.admin(t), "kubernetes", "web", ns, nil)
+	dir := t.TempDir()
+	jwt := token(t, cluster.TokenRequest{Namespace: ns, ServiceAccount: "web", Pod: "web-1"})
+	agent := must(commands.StartAgent(product.AgentOptions{Env: g.agentEnvironment(t, dir, jwt,
+		"GATEPASS_MODE=sidecar", "GATEPASS_CHECK_INTERVAL=10s", "GATEPASS_TERMINATION_MESSAGE_FILE="+filepath.Join(dir, "message"))}))(t)
+	t.Cleanup(func() {
+		if err := agent.Kill(); err != nil {
+			t.Error(err)
+		}
+	})
+	holds := func(not string) string {
+		var written []byte
+		await.Until(t, "the agent writes a session", func() bool {
+			written, _ = os.ReadFile(filepath.Join(dir, "token"))
+			return len(written) > 0 && string(written) != not
+		}, agent.Logs)
+		return string(written)
+	}
+	first := holds("")
+	if status, answer := g.request(t, http.MethodPut, "/v1/auth/token/revoke-self", nil, "X-Vault-Token", first); status != http.StatusNoContent {
+		t.Fatalf("%d %v", status, answer)
+	}
+	second := holds(first)
+	if status, answer := g.request(t, http.MethodGet, "/v1/auth/token/lookup-self", nil, "X-Vault-Token", second); status != http.StatusOK {
+		t.Errorf("%d %v", status, answer)
+	}
+	if log := agent.Logs(); !strings.Contains(log, "the server has ended the session; logging in again") || strings.Contains(log, first) {
+		t.Errorf("the agent's log is\n%s", log)
+	}
+}
+
 func TestOurAgentIsTold(t *testing.T) {
 	t.Parallel()
 	g := startGateway(t)
