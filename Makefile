@@ -49,7 +49,8 @@ sdk: servers ## Point the V2 API's public SDK at the gateway. Needs Node.js and 
 demo: servers ## Show the whole path from an annotated pod to its session.
 	cd test && go run ./demo
 
-lint: $(LINTER) ## Check both modules with golangci-lint.
+lint: $(LINTER) ## Check both modules with golangci-lint, and that no binary is tracked.
+	cd test && go run ./tracked
 	$(LINTER) run --allow-parallel-runners
 	cd test && $(LINTER) run --allow-parallel-runners --config ../.golangci.yml
 
