@@ -123,11 +123,11 @@ func TestParseMistakes(t *testing.T) {
 	for _, tt := range []struct{ name, file, want string }{
 		{"an empty file", "", "the file is empty"},
 		{"a file of comments has no kind", "# nothing\n", "kind: Unsupported value"},
-		{"a file that is not YAML", "a: [", "the file is not YAML"},
+		{"a file that is not YAML", "a: [", "the file is not valid YAML"},
 		{"a second document", head + "---\nkind: More\n", "holds 2 YAML documents"},
 		{"a key given twice", head + "issuer: https://h\n", `key "issuer" already set`},
 		{"a list where an object belongs", "[]", "does not have the shape"},
-		{"a number where text belongs", head + "authMethods: [{name: 1}]", "authMethods.name must be a string, not a JSON number"},
+		{"a number where text belongs", head + "authMethods: [{name: 1}]", `authMethods[0].name: Invalid value: must be a string, not a number; write it in quotes: "1"`},
 		{"another apiVersion", strings.Replace(head, "v1alpha1", "v2", 1), `apiVersion: Unsupported value: "config.gatepass.dev/v2"`},
 		{"another kind", strings.Replace(head, "GatewayConfig", "InjectorConfig", 1), `kind: Unsupported value: "InjectorConfig"`},
 		{"an unknown field at the top", head + "authMethod: []", "authMethod: Forbidden: unknown field"},

@@ -1,18 +1,13 @@
 package config
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	kjson "sigs.k8s.io/json"
-	"sigs.k8s.io/yaml"
+
+	"github.com/gatepass/gatepass/internal/strictyaml"
 )
 
 // The file as it is written. Times, durations and addresses stay text until
@@ -81,64 +76,25 @@ func Parse(data []byte) (*Config, error) {
 	if len(data) > MaxSize {
 		return nil, fmt.Errorf("the file has more than %d bytes", MaxSize)
 	}
-	if err := oneDocument(data); err != nil {
-		return nil, err
-	}
-	asJSON, err := yaml.YAMLToJSONStrict(data)
-	if err != nil {
-		return nil, fmt.Errorf("the file is not YAML: %s", flat(err))
-	}
 	var f file
-	unknown, err := kjson.UnmarshalStrict(asJSON, &f)
-	if err != nil {
-		return nil, shapeError(err)
+	mistakes, err := strictyaml.Decode(data, &f)
+	switch {
+	case errors.Is(err, strictyaml.ErrEmpty):
+		return nil, fmt.Errorf("%w; it must hold apiVersion: %s and kind: %s", err, APIVersion, Kind)
+	case err != nil:
+		return nil, err //nolint:wrapcheck // it says all there is to say
 	}
 	var errs field.ErrorList
-	for _, u := range unknown {
+	for _, u := range mistakes.Unknown {
 		errs = append(errs, strictError(u))
 	}
+	errs = append(errs, mistakes.Types...)
 	cfg, invalid := f.validate()
-	errs = append(errs, invalid...)
+	errs = append(errs, mistakes.Filter(invalid)...)
 	if len(errs) > 0 {
 		return nil, errs.ToAggregate()
 	}
 	return cfg, nil
-}
-
-// oneDocument refuses a second YAML document, which the YAML library would
-// silently leave out.
-func oneDocument(data []byte) error {
-	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(data)))
-	count := 0
-	for {
-		document, err := reader.Read()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("the file is not YAML: %s", flat(err))
-		}
-		if len(bytes.TrimSpace(document)) > 0 {
-			count++
-		}
-	}
-	switch count {
-	case 0:
-		return fmt.Errorf("the file is empty; it must hold apiVersion: %s and kind: %s", APIVersion, Kind)
-	case 1:
-		return nil
-	}
-	return fmt.Errorf("the file holds %d YAML documents; put everything in one", count)
-}
-
-// shapeError explains a value of another type than its field's.
-func shapeError(err error) error {
-	var mismatch *json.UnmarshalTypeError
-	if errors.As(err, &mismatch) && mismatch.Field != "" {
-		return fmt.Errorf("the file does not have the shape of a %s: %s must be a %s, not a JSON %s",
-			Kind, mismatch.Field, mismatch.Type, mismatch.Value)
-	}
-	return fmt.Errorf("the file does not have the shape of a %s: %s", Kind, flat(err))
 }
 
 // strictError names the path of a field that the format does not have.
@@ -149,9 +105,4 @@ func strictError(err error) *field.Error {
 		path = withPath.FieldPath()
 	}
 	return field.Forbidden(field.NewPath(path), "unknown field")
-}
-
-// flat puts a library's message of several lines on one.
-func flat(err error) string {
-	return strings.Join(strings.Fields(err.Error()), " ")
 }

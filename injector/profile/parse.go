@@ -11,10 +11,9 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	kjson "sigs.k8s.io/json"
-	"sigs.k8s.io/yaml"
 
 	"github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/internal/strictyaml"
 )
 
 // Defaults of the projected token. 600 s is the least that the API server
@@ -41,37 +40,24 @@ type Options struct {
 // Parse reads a file of profiles. Its error lists every mistake, each with
 // the path of the field and what would be right.
 func Parse(data []byte, o Options) (*Set, error) {
-	raw, unknown, err := decode(data)
-	if err != nil {
-		return nil, err
+	c := new(InjectorConfig)
+	mistakes, err := strictyaml.Decode(data, c)
+	switch {
+	case errors.Is(err, strictyaml.ErrEmpty):
+		return nil, fmt.Errorf("%w; it must hold a %s of %s", err, Kind, APIVersion)
+	case err != nil:
+		return nil, fmt.Errorf("not a valid %s: %w", Kind, err)
 	}
 	v := validator{options: o}
-	set := v.file(raw)
-	for _, e := range v.errs {
-		unknown = append(unknown, e)
+	set := v.file(c)
+	errs := mistakes.Unknown
+	for _, e := range append(mistakes.Types, mistakes.Filter(v.errs)...) {
+		errs = append(errs, e)
 	}
-	if err := errors.Join(unknown...); err != nil {
+	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("invalid %s: %w", Kind, err)
 	}
 	return set, nil
-}
-
-// decode also returns an error for each unknown or repeated field;
-// sigs.k8s.io/json finds all of them, where encoding/json stops at the first.
-func decode(data []byte) (*InjectorConfig, []error, error) {
-	if len(bytes.TrimSpace(data)) == 0 {
-		return nil, nil, fmt.Errorf("the file is empty; it must hold a %s of %s", Kind, APIVersion)
-	}
-	asJSON, err := yaml.YAMLToJSONStrict(data)
-	if err != nil {
-		return nil, nil, fmt.Errorf("not valid YAML: %w", err)
-	}
-	c := new(InjectorConfig)
-	strict, err := kjson.UnmarshalStrict(asJSON, c)
-	if err != nil {
-		return nil, nil, fmt.Errorf("not a valid %s: %w", Kind, err)
-	}
-	return c, strict, nil
 }
 
 type validator struct {

@@ -4,7 +4,6 @@
 package profile
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -16,10 +15,10 @@ import (
 
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
-	kjson "sigs.k8s.io/json"
 	"sigs.k8s.io/yaml"
 
 	"github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/internal/strictyaml"
 )
 
 // What the file is.
@@ -118,19 +117,19 @@ func Load(path string) (*Config, error) {
 
 // parse reports every mistake at once.
 func parse(data []byte) (*Config, error) {
-	if len(bytes.TrimSpace(data)) == 0 {
-		return nil, fmt.Errorf("it is empty; it must hold a %s of %s", Kind, APIVersion)
-	}
-	asJSON, err := yaml.YAMLToJSONStrict(data)
-	if err != nil {
-		return nil, fmt.Errorf("not valid YAML: %w", err)
-	}
 	c := new(Config)
-	unknown, err := kjson.UnmarshalStrict(asJSON, c)
-	if err != nil {
+	mistakes, err := strictyaml.Decode(data, c)
+	switch {
+	case errors.Is(err, strictyaml.ErrEmpty):
+		return nil, fmt.Errorf("it is empty; it must hold a %s of %s", Kind, APIVersion)
+	case err != nil:
 		return nil, fmt.Errorf("not a valid %s: %w", Kind, err)
 	}
-	if err := errors.Join(append(unknown, c.Check())...); err != nil {
+	errs := mistakes.Unknown
+	for _, e := range append(mistakes.Types, mistakes.Filter(c.mistakes())...) {
+		errs = append(errs, e)
+	}
+	if err := errors.Join(errs...); err != nil {
 		return nil, fmt.Errorf("invalid %s: %w", Kind, err)
 	}
 	if c.Profiles == nil {
@@ -140,7 +139,9 @@ func parse(data []byte) (*Config, error) {
 }
 
 // Check reports every mistake at once.
-func (c *Config) Check() error {
+func (c *Config) Check() error { return c.mistakes().ToAggregate() }
+
+func (c *Config) mistakes() field.ErrorList {
 	var errs field.ErrorList
 	if c.APIVersion != APIVersion {
 		errs = append(errs, field.NotSupported(field.NewPath("apiVersion"), c.APIVersion, []string{APIVersion}))
@@ -156,7 +157,7 @@ func (c *Config) Check() error {
 		entry := c.Profiles[name]
 		errs = append(errs, entry.check(p)...)
 	}
-	return errs.ToAggregate()
+	return errs
 }
 
 func (p *Profile) check(at *field.Path) field.ErrorList {

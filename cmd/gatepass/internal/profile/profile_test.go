@@ -57,7 +57,7 @@ func TestMistakesAreToldWithTheirPlace(t *testing.T) {
 		{"another kind", "apiVersion: config.gatepass.dev/v1alpha1\nkind: InjectorConfig\n", `kind: Unsupported value: "InjectorConfig"`},
 		{"an unknown field", header + "profiles: {a: {" + url + ", accessKey: secret}}", `unknown field "profiles.a.accessKey"`},
 		{"a field given twice", header + "profiles: {a: {" + url + ", " + url + "}}", "already"},
-		{"a text where profiles belong", header + "profiles: text", "not a valid CommandLineConfig"},
+		{"a text where profiles belong", header + "profiles: text", "profiles: Invalid value: must be an object, not a string"},
 		{"a name that is none", header + "profiles: {A b: {" + url + "}}", `profiles[A b]: Invalid value: "A b"`},
 		{"no address", header + "profiles: {a: {}}", "profiles[a].gatewayURL: Invalid value: must be set"},
 		{"a password in the address", header + "profiles: {a: {gatewayURL: 'https://me:hunter2@gateway.example'}}", "must not hold a user or password"},
