@@ -34,8 +34,10 @@ func newInjectCommand() *cobra.Command {
 		Short: "Show what the webhook would do to the pods of a manifest",
 		Long: `inject reads Kubernetes objects and shows, without a cluster, what the webhook
 would make of their pods: of pods, and of the pod templates of Deployments,
-StatefulSets, DaemonSets, ReplicaSets, Jobs and CronJobs. A pod that the webhook
-would refuse is an error with the same message.`,
+StatefulSets, DaemonSets, ReplicaSets, Jobs and CronJobs. In objects of other kinds
+(Rollouts, Knative Services, operators' resources) it finds pod templates by their
+shape, and says where it found none although a key of Gatepass is there. A pod that
+the webhook would refuse is an error with the same message.`,
 		Example: `  # what would be added, for people
   gatepass inject -f deployment.yaml -o diff
 
@@ -124,32 +126,64 @@ func (f *injectFlags) objects(in io.Reader) ([][]byte, error) {
 // all of them were reported.
 func preview(i *injector.Injector, objects [][]byte, errOut io.Writer) ([]workload.Preview, error) {
 	previews := make([]workload.Preview, 0, len(objects))
-	refused, asked := 0, 0
+	var count struct{ refused, asked, unseen int }
 	for _, raw := range objects {
 		p, err := workload.Inject(i, raw)
 		if err != nil {
 			return nil, err
 		}
 		previews = append(previews, p)
-		for _, text := range append(p.Notes, p.Decision.Warnings...) {
-			_, _ = fmt.Fprintf(errOut, "warning: %s %s: %s\n", p.Kind, p.Name, text)
+		refused, asked := report(&p, errOut)
+		if refused {
+			count.refused++
 		}
-		switch {
-		case !p.HasPod || p.Decision.Result == injector.Skipped:
-		case !p.Decision.Allowed():
-			refused++
-			_, _ = fmt.Fprintf(errOut, "refused: %s %s: %s\n", p.Kind, p.Name, p.Decision.Message())
-		default:
-			asked++
+		if asked {
+			count.asked++
+		}
+		if p.Unseen {
+			count.unseen++
 		}
 	}
-	if refused > 0 {
-		return nil, fmt.Errorf("%d of %d objects would be refused", refused, len(objects))
-	}
-	if asked == 0 {
+	switch {
+	case count.refused > 0:
+		return nil, fmt.Errorf("%d of %d objects would be refused", count.refused, len(objects))
+	case count.asked > 0:
+	case count.unseen > 0:
+		_, _ = fmt.Fprintf(errOut, "note: no pod that could be found asks for a session; %d of %d objects were not looked at\n", count.unseen, len(objects))
+	default:
 		_, _ = fmt.Fprintf(errOut, "note: no pod here asks for a session; annotate pods with %sinject: \"true\"\n", injector.Prefix)
 	}
 	return previews, nil
+}
+
+// report prints what there is to say about one object.
+func report(p *workload.Preview, errOut io.Writer) (refused, asked bool) {
+	name := p.Kind + " " + p.Name
+	for _, text := range p.Notes {
+		_, _ = fmt.Fprintf(errOut, "warning: %s: %s\n", name, text)
+	}
+	for _, text := range p.Mistakes {
+		refused = true
+		_, _ = fmt.Fprintf(errOut, "refused: %s: %s\n", name, text)
+	}
+	for _, pod := range p.Pods {
+		where := name
+		if len(p.Pods) > 1 {
+			where += " (" + pod.Path + ")"
+		}
+		for _, text := range pod.Decision.Warnings {
+			_, _ = fmt.Fprintf(errOut, "warning: %s: %s\n", where, text)
+		}
+		switch {
+		case pod.Decision.Result == injector.Skipped || pod.Decision.Result == "":
+		case !pod.Decision.Allowed():
+			refused = true
+			_, _ = fmt.Fprintf(errOut, "refused: %s: %s\n", where, pod.Decision.Message())
+		default:
+			asked = true
+		}
+	}
+	return refused, asked
 }
 
 type printer func(io.Writer, []workload.Preview) error

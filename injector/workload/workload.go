@@ -30,40 +30,44 @@ type Preview struct {
 	// Patch is the JSON Patch from one to the other, with paths from the
 	// object's root; nil if they are the same.
 	Patch []byte
-	// HasPod tells whether the object is a pod or has a pod template. The
-	// decision is empty if not.
-	HasPod   bool
-	Decision injector.Decision
-	// Notes are for the author of the object, beside the decision's warnings.
+	// Pods are the pod that the object is, or its pod templates, in the order of
+	// their paths; none if it has none that could be found.
+	Pods []Pod
+	// Mistakes are reasons for which an API server would refuse the object.
+	Mistakes []string
+	// Notes are for the author of the object, beside the decisions' warnings.
 	Notes []string
+	// Unseen means that the object has a key of ours, but no pod template that
+	// could be found: what its controller makes of it is not known.
+	Unseen bool
+}
+
+// Pod is one pod or pod template of an object.
+type Pod struct {
+	// Path is where it is, as in spec.template; "" is the object itself.
+	Path     string
+	Decision injector.Decision
 }
 
 // object is what is read of any Kubernetes object.
 type object struct {
-	Kind     string `json:"kind"`
-	Metadata struct {
-		Name         string            `json:"name"`
-		GenerateName string            `json:"generateName"`
-		Annotations  map[string]string `json:"annotations"`
-		Labels       map[string]string `json:"labels"`
-	} `json:"metadata"`
-	Items []json.RawMessage `json:"items"`
+	APIVersion string   `json:"apiVersion"`
+	Kind       string   `json:"kind"`
+	Metadata   metadata `json:"metadata"`
 }
 
-// templatePath says where the kinds that make pods keep the pod, as a JSON
-// pointer (RFC 6901); "" is the object itself.
-func templatePath(kind string) (path string, ok bool) {
-	switch kind {
-	case "Pod":
-		return "", true
-	case "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "ReplicationController":
-		return "/spec/template", true
-	case "CronJob":
-		return "/spec/jobTemplate/spec/template", true
-	case "PodTemplate":
-		return "/template", true
-	}
-	return "", false
+// metadata is that of an object or of a pod template.
+type metadata struct {
+	Name         string `json:"name"`
+	GenerateName string `json:"generateName"`
+	Annotations  pairs  `json:"annotations"`
+	Labels       pairs  `json:"labels"`
+}
+
+// header is what Read needs to know of a document.
+type header struct {
+	Kind  string            `json:"kind"`
+	Items []json.RawMessage `json:"items"`
 }
 
 // Read decodes the YAML or JSON documents of r; the objects of a List come
@@ -89,7 +93,7 @@ func Read(r io.Reader) ([][]byte, error) {
 		if bytes.Equal(raw, []byte("null")) { // only comments
 			continue
 		}
-		var o object
+		var o header
 		if err := json.Unmarshal(raw, &o); err != nil {
 			return nil, fmt.Errorf("document %d is not a Kubernetes object: %w", n, err)
 		}
@@ -136,24 +140,30 @@ func Inject(i *injector.Injector, raw []byte) (Preview, error) {
 	if p.Name == "" {
 		p.Name = o.Metadata.GenerateName + "*"
 	}
-	path, ok := templatePath(o.Kind)
-	if !ok {
+	path, known := templatePath(&o)
+	paths := []string{path}
+	if !known {
+		paths = shapes(raw)
+	}
+	if path != "" || !known {
+		p.Mistakes = o.Metadata.mistakes("")
+	}
+	for _, path := range paths {
+		if err := p.pod(i, path); err != nil {
+			return p, fmt.Errorf("%s %s: %w", p.Kind, p.Name, err)
+		}
+	}
+	switch {
+	case len(p.Pods) == 0:
+		p.Unseen = mentioned(raw)
+		if p.Unseen {
+			p.Notes = append(p.Notes, fmt.Sprintf("it has a key that begins with %s, but no pod template that could be found; what its controller makes of it was not looked at", injector.Prefix))
+		}
+	case paths[0] != "":
+		p.misplaced(&o, known)
+	}
+	if len(p.Mistakes) > 0 || p.Patch == nil {
 		return p, nil
-	}
-	pod, err := at(raw, path)
-	if err != nil {
-		return p, fmt.Errorf("%s %s: %w", p.Kind, p.Name, err)
-	}
-	p.HasPod = true
-	p.Decision = i.Decide(pod)
-	if path != "" && p.Decision.Reason == injector.ReasonNotRequested {
-		p.Notes = misplaced(&o, path)
-	}
-	if p.Decision.Patch == nil {
-		return p, nil
-	}
-	if p.Patch, err = prefix(p.Decision.Patch, path); err != nil {
-		return p, err
 	}
 	patch, err := jsonpatch.DecodePatch(p.Patch)
 	if err != nil {
@@ -165,56 +175,76 @@ func Inject(i *injector.Injector, raw []byte) (Preview, error) {
 	return p, nil
 }
 
-// misplaced finds our keys on a workload whose pods do not have them: the
-// workload's own metadata does not reach its pods.
-func misplaced(o *object, path string) []string {
-	var notes []string
+// pod decides about the pod at a path, and adds what would change.
+func (p *Preview) pod(i *injector.Injector, path string) error {
+	raw, err := at(p.Before, path)
+	if err != nil {
+		return err
+	}
+	var template struct {
+		Metadata metadata `json:"metadata"`
+	}
+	if err := json.Unmarshal(raw, &template); err != nil {
+		return fmt.Errorf("%s is not a pod template: %w", dotted(path), err)
+	}
+	p.Notes = append(p.Notes, template.Metadata.lookalikes()...)
+	if wrong := template.Metadata.mistakes(dotted(path)); len(wrong) > 0 {
+		// The webhook would not come to see it.
+		p.Mistakes = append(p.Mistakes, wrong...)
+		p.Pods = append(p.Pods, Pod{Path: dotted(path)})
+		return nil
+	}
+	d := i.Decide(raw)
+	p.Pods = append(p.Pods, Pod{Path: dotted(path), Decision: d})
+	if d.Patch == nil {
+		return nil
+	}
+	p.Patch, err = merge(p.Patch, d.Patch, path)
+	return err
+}
+
+// misplaced finds our keys on an object whose pods do not have them: the object's
+// own metadata does not reach the pods of Kubernetes' own kinds.
+func (p *Preview) misplaced(o *object, known bool) {
+	for _, pod := range p.Pods {
+		if pod.Decision.Reason != injector.ReasonNotRequested {
+			return
+		}
+	}
+	effect := "where it has no effect"
+	if !known {
+		effect = "where it has no effect unless its controller copies it"
+	}
 	for _, place := range []struct {
 		kind string
-		keys map[string]string
+		keys pairs
 	}{{"annotation", o.Metadata.Annotations}, {"label", o.Metadata.Labels}} {
 		if _, ok := place.keys[injector.Prefix+"inject"]; ok {
-			notes = append(notes, fmt.Sprintf("%s %sinject is set on the %s, where it has no effect; move it to %s.metadata.%ss",
-				place.kind, injector.Prefix, o.Kind, strings.ReplaceAll(strings.TrimPrefix(path, "/"), "/", "."), place.kind))
+			p.Notes = append(p.Notes, fmt.Sprintf("%s %sinject is set on the %s, %s; move it to %s.metadata.%ss",
+				place.kind, injector.Prefix, o.Kind, effect, p.Pods[0].Path, place.kind))
 		}
 	}
-	return notes
 }
 
-// at returns the value that a pointer without escapes points to.
-func at(raw []byte, pointer string) ([]byte, error) {
-	for name := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
-		if name == "" {
-			break
-		}
-		var fields map[string]json.RawMessage
-		if err := json.Unmarshal(raw, &fields); err != nil {
-			return nil, fmt.Errorf("%s is not there: %w", pointer, err)
-		}
-		next, ok := fields[name]
-		if !ok {
-			return nil, fmt.Errorf("it has no %s", strings.ReplaceAll(strings.TrimPrefix(pointer, "/"), "/", "."))
-		}
-		raw = next
-	}
-	return raw, nil
-}
-
-// prefix moves a patch's operations to where the pod is.
-func prefix(patch []byte, path string) ([]byte, error) {
-	if path == "" {
-		return patch, nil
-	}
-	var operations []struct {
+// merge adds to a patch the operations of another, moved to where the pod is.
+func merge(patch, more []byte, path string) ([]byte, error) {
+	type operation struct {
 		Op    string          `json:"op"`
 		Path  string          `json:"path"`
 		Value json.RawMessage `json:"value"`
 	}
-	if err := json.Unmarshal(patch, &operations); err != nil {
+	var all, added []operation
+	if patch != nil {
+		if err := json.Unmarshal(patch, &all); err != nil {
+			return nil, fmt.Errorf("the patch can't be decoded: %w", err)
+		}
+	}
+	if err := json.Unmarshal(more, &added); err != nil {
 		return nil, fmt.Errorf("the patch can't be decoded: %w", err)
 	}
-	for n := range operations {
-		operations[n].Path = path + operations[n].Path
+	for _, op := range added {
+		op.Path = path + op.Path
+		all = append(all, op)
 	}
-	return json.Marshal(operations)
+	return json.Marshal(all)
 }
