@@ -32,7 +32,7 @@ func validOptions() SelfManagedOptions {
 		Namespace:            "gatepass-system",
 		CASecret:             "gatepass-webhook-ca",
 		Service:              "gatepass-webhook",
-		WebhookConfiguration: "gatepass",
+		WebhookConfiguration: "zz-gatepass",
 	}
 }
 
@@ -99,7 +99,7 @@ func TestPatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	webhook, configMap := webhookTarget(client, "gatepass"), configMapTarget(client, "ns", "ca")
+	webhook, configMap := webhookTarget(client, "zz-gatepass"), configMapTarget(client, "ns", "ca")
 	meta := metav1.ObjectMeta{ResourceVersion: "7"}
 	hook := func(bundle string) admissionv1.MutatingWebhook {
 		return admissionv1.MutatingWebhook{ClientConfig: admissionv1.WebhookClientConfig{CABundle: []byte(bundle)}}

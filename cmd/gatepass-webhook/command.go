@@ -73,7 +73,7 @@ The configuration and the certificate are followed when they change. With
 	p.BoolVar(&f.selfManaged, "self-managed-certs", false, "issue and rotate the serving certificate with an authority kept in a Secret")
 	p.StringVar(&f.namespace, "namespace", "", "namespace of the Secret and the Service; the pod's own if empty")
 	p.StringVar(&f.caSecret, "ca-secret", "gatepass-webhook-ca", "Secret that holds the authority")
-	p.StringVar(&f.webhookConfiguration, "webhook-configuration", "gatepass", "MutatingWebhookConfiguration that gets the authority's certificate")
+	p.StringVar(&f.webhookConfiguration, "webhook-configuration", "zz-gatepass", "MutatingWebhookConfiguration that gets the authority's certificate")
 	p.StringVar(&f.service, "service", "gatepass-webhook", "Service that the API server calls")
 	p.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig for --self-managed-certs outside of a cluster")
 	return cmd

@@ -128,7 +128,7 @@ func (b *bed) register(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	hook, err := manifests.Find[registrationv1.MutatingWebhookConfiguration](objects, "MutatingWebhookConfiguration", "gatepass")
+	hook, err := manifests.Find[registrationv1.MutatingWebhookConfiguration](objects, "MutatingWebhookConfiguration", manifests.WebhookConfiguration)
 	if err != nil {
 		return err
 	}

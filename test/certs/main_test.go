@@ -37,7 +37,7 @@ const (
 	webhookSecret  = "gatepass-webhook-ca"
 	gatewaySecret  = "gatepass-gateway-ca"
 	gatewayBundle  = "gatepass-gateway-ca"
-	configuration  = "gatepass"
+	configuration  = manifests.WebhookConfiguration
 )
 
 var shared *cluster.Cluster

@@ -198,7 +198,7 @@ func TestWithoutRightsNothingIsServedAndTheReasonIsTold(t *testing.T) {
 	o.RESTConfig = accountConfig(t, "nobody-special")
 	s := start(t, o)
 	await.Until(t, "the log says what is forbidden", func() bool {
-		return strings.Contains(s.text(), `mutatingwebhookconfigurations.admissionregistration.k8s.io \"gatepass\" is forbidden`)
+		return strings.Contains(s.text(), `mutatingwebhookconfigurations.admissionregistration.k8s.io \"`+configuration+`\" is forbidden`)
 	}, s.text)
 	if err := s.Ready(); err == nil {
 		t.Error("ready without rights")

@@ -91,7 +91,7 @@ func TestApplyingAgainLosesNothing(t *testing.T) {
 			if diff := cmp.Diff(before, after); diff != "" {
 				t.Errorf("applying again changed something (-before +after):\n%s", diff)
 			}
-			if !strings.Contains(after["MutatingWebhookConfiguration/gatepass"], `"caBundle":"YQ=="`) {
+			if !strings.Contains(after["MutatingWebhookConfiguration/"+manifests.WebhookConfiguration], `"caBundle":"YQ=="`) {
 				t.Error("the bundle is not there")
 			}
 		})
@@ -105,7 +105,7 @@ func setBundle(t *testing.T, bundle []byte) {
 		t.Fatal(err)
 	}
 	if _, err := shared.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Patch(
-		t.Context(), "gatepass", types.JSONPatchType, patch, metav1.PatchOptions{}); err != nil {
+		t.Context(), manifests.WebhookConfiguration, types.JSONPatchType, patch, metav1.PatchOptions{}); err != nil {
 		t.Fatal(err)
 	}
 }

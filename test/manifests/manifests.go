@@ -22,6 +22,9 @@ import (
 // Namespace is where the manifests install.
 const Namespace = "gatepass-system"
 
+// WebhookConfiguration is the name of the MutatingWebhookConfiguration.
+const WebhookConfiguration = "zz-gatepass"
+
 // The kustomizations that an administrator may apply.
 const (
 	Base        = "base"

@@ -69,7 +69,7 @@ func (r *recorder) count(pod *corev1.Pod) int {
 func pointTo(t *testing.T, r *recorder) {
 	t.Helper()
 	_, objects := render(t, manifests.Base)
-	webhook, err := manifests.Find[registrationv1.MutatingWebhookConfiguration](objects, "MutatingWebhookConfiguration", "gatepass")
+	webhook, err := manifests.Find[registrationv1.MutatingWebhookConfiguration](objects, "MutatingWebhookConfiguration", manifests.WebhookConfiguration)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,7 +79,7 @@ func pointTo(t *testing.T, r *recorder) {
 	if _, err := client.Create(t.Context(), webhook, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { kubectlCleanup(t, "delete", "mutatingwebhookconfiguration", "gatepass") })
+	t.Cleanup(func() { kubectlCleanup(t, "delete", "mutatingwebhookconfiguration", manifests.WebhookConfiguration) })
 	// The API server learns of webhooks by watching.
 	await.Until(t, "the webhook is called", func() bool {
 		pod := newPod("default", "until-registered")

@@ -43,13 +43,13 @@ var rights = map[string]map[string][]string{
 	manifests.SelfManaged: {
 		"gatepass-webhook": {
 			"get /secrets/gatepass-webhook-ca",
-			"get admissionregistration.k8s.io/mutatingwebhookconfigurations/gatepass",
+			"get admissionregistration.k8s.io/mutatingwebhookconfigurations/zz-gatepass",
 			"list /secrets/gatepass-webhook-ca",
-			"list admissionregistration.k8s.io/mutatingwebhookconfigurations/gatepass",
-			"patch admissionregistration.k8s.io/mutatingwebhookconfigurations/gatepass",
+			"list admissionregistration.k8s.io/mutatingwebhookconfigurations/zz-gatepass",
+			"patch admissionregistration.k8s.io/mutatingwebhookconfigurations/zz-gatepass",
 			"update /secrets/gatepass-webhook-ca",
 			"watch /secrets/gatepass-webhook-ca",
-			"watch admissionregistration.k8s.io/mutatingwebhookconfigurations/gatepass",
+			"watch admissionregistration.k8s.io/mutatingwebhookconfigurations/zz-gatepass",
 		},
 		"gatepass-gateway": {
 			"create authentication.k8s.io/tokenreviews",
@@ -167,7 +167,7 @@ func TestWhatAccountsMayNotDo(t *testing.T) {
 		allowed                                         bool
 	}{
 		{"gatepass-webhook", "update", "", "secrets", own, "gatepass-webhook-ca", true},
-		{"gatepass-webhook", "patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "gatepass", true},
+		{"gatepass-webhook", "patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", manifests.WebhookConfiguration, true},
 		{"gatepass-gateway", "create", "authentication.k8s.io", "tokenreviews", "", "", true},
 		{"gatepass-gateway", "patch", "", "configmaps", own, "gatepass-gateway-ca", true},
 
@@ -178,8 +178,8 @@ func TestWhatAccountsMayNotDo(t *testing.T) {
 		{"gatepass-webhook", "get", "", "secrets", own, "gatepass-gateway-signing-keys", false},
 		{"gatepass-webhook", "get", "", "secrets", "kube-system", "gatepass-webhook-ca", false},
 		{"gatepass-webhook", "patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "other", false},
-		{"gatepass-webhook", "update", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "gatepass", false},
-		{"gatepass-webhook", "patch", "admissionregistration.k8s.io", "validatingwebhookconfigurations", "", "gatepass", false},
+		{"gatepass-webhook", "update", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", manifests.WebhookConfiguration, false},
+		{"gatepass-webhook", "patch", "admissionregistration.k8s.io", "validatingwebhookconfigurations", "", manifests.WebhookConfiguration, false},
 		{"gatepass-webhook", "create", "authentication.k8s.io", "tokenreviews", "", "", false},
 		{"gatepass-webhook", "get", "", "pods", "default", "", false},
 		{"gatepass-gateway", "create", "authorization.k8s.io", "subjectaccessreviews", "", "", false},
@@ -187,7 +187,7 @@ func TestWhatAccountsMayNotDo(t *testing.T) {
 		{"gatepass-gateway", "get", "", "secrets", own, "gatepass-webhook-ca", false},
 		{"gatepass-gateway", "list", "", "secrets", own, "gatepass-gateway-signing-keys", false},
 		{"gatepass-gateway", "patch", "", "configmaps", own, "gatepass-webhook-config", false},
-		{"gatepass-gateway", "patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "gatepass", false},
+		{"gatepass-gateway", "patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", manifests.WebhookConfiguration, false},
 	} {
 		right := fmt.Sprintf("%s %s %s/%s %s/%s", test.account, test.verb, test.group, test.resource, test.namespace, test.name)
 		t.Run(right, func(t *testing.T) {

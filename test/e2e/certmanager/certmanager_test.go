@@ -23,6 +23,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gatepass/gatepass/test/bed"
+	"github.com/gatepass/gatepass/test/manifests"
 )
 
 var shared *bed.Bed
@@ -115,7 +116,7 @@ func parse(text []byte) (*x509.Certificate, error) {
 // served says whether every replica of the webhook serves a certificate, and
 // the API server's bundle verifies it.
 func served(ctx context.Context, want *x509.Certificate) error {
-	config, err := shared.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, "gatepass", metav1.GetOptions{})
+	config, err := shared.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Get(ctx, manifests.WebhookConfiguration, metav1.GetOptions{})
 	if err != nil {
 		return err
 	}
