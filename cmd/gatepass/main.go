@@ -85,7 +85,7 @@ Exit codes: 0 done, 1 not done, 2 a mistake on the command line.`,
 		{groupConfigs, "Kubernetes auth configs:", newConfigCommands()},
 		{groupRoles, "Roles:", newRoleCommands()},
 		{groupSessions, "Sessions and settings:", newSessionCommands()},
-		{groupOthers, "Other commands:", []*cobra.Command{newInjectCommand(), newVersionCommand()}},
+		{groupOthers, "Other commands:", []*cobra.Command{newInjectCommand(), newPodsCommand(), newVersionCommand()}},
 	} {
 		root.AddGroup(&cobra.Group{ID: group.id, Title: group.title})
 		for _, cmd := range group.commands {
