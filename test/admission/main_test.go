@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,7 +84,10 @@ func (b *bed) start(ctx context.Context) (err error) {
 	if err := b.startWebhook(ctx); err != nil {
 		return err
 	}
-	return b.register(ctx)
+	if err := b.register(ctx, manifests.WebhookConfiguration); err != nil {
+		return err
+	}
+	return b.installPolicies(ctx)
 }
 
 func (b *bed) startWebhook(ctx context.Context) error {
@@ -117,9 +121,9 @@ func (b *bed) startWebhook(ctx context.Context) error {
 	return nil
 }
 
-// register applies our MutatingWebhookConfiguration with the forwarder's
-// address, and waits until the API server calls it.
-func (b *bed) register(ctx context.Context) error {
+// register applies our MutatingWebhookConfiguration under a name, with the
+// forwarder's address, and waits until the API server calls it.
+func (b *bed) register(ctx context.Context, name string) error {
 	rendered, err := manifests.Render(ctx, b.cluster, manifests.Base)
 	if err != nil {
 		return err
@@ -138,23 +142,61 @@ func (b *bed) register(ctx context.Context) error {
 	}
 	address := "https://" + b.forwarder.address() + "/mutate"
 	hook.Webhooks[0].ClientConfig = registrationv1.WebhookClientConfig{URL: &address, CABundle: ca}
+	hook.Name = name
 	if _, err := b.cluster.Client.AdmissionregistrationV1().MutatingWebhookConfigurations().Create(ctx, hook, metav1.CreateOptions{}); err != nil {
 		return err
 	}
-	misspelt := object{"apiVersion": "v1", "kind": "Pod", "metadata": object{"name": "until-registered", "annotations": object{"gatepass.dev/injekt": "true"}},
-		"spec": object{"containers": []any{object{"name": "app", "image": "example.com/app:v1"}}}}
+	return b.await(ctx, "the API server calls the webhook", func() (bool, error) {
+		_, _, err := b.create(ctx, b.namespace, annotated("until-registered", map[string]string{"gatepass.dev/injekt": "true"}), true)
+		switch {
+		case err == nil:
+			return false, nil
+		case apierrors.IsForbidden(err): // by the webhook, or by a policy until that is called
+			return strings.Contains(err.Error(), `admission webhook "inject.gatepass.dev"`), nil
+		}
+		return false, fmt.Errorf("the webhook fails: %w\n%s", err, b.webhook.Logs())
+	})
+}
+
+// installPolicies applies the manifests' policies, and waits until they are in
+// force, which docs/policies.md tells people to see in the same way.
+func (b *bed) installPolicies(ctx context.Context) error {
+	rendered, err := manifests.Render(ctx, b.cluster, manifests.Policies)
+	if err != nil {
+		return err
+	}
+	if _, _, err := b.cluster.KubectlInput(ctx, rendered, "apply", "-f", "-"); err != nil {
+		return err
+	}
+	for _, namespace := range []string{"kube-system", manifests.Namespace} {
+		if _, _, err := b.cluster.Kubectl(ctx, "create", "namespace", namespace); err != nil && !strings.Contains(err.Error(), "AlreadyExists") {
+			return err
+		}
+		if err := b.cluster.EnsureServiceAccount(ctx, namespace, "default"); err != nil {
+			return err
+		}
+	}
+	return b.await(ctx, "the policies are in force", func() (bool, error) {
+		_, _, err := b.create(ctx, "kube-system", asking("until-in-force"), true)
+		if err != nil && !apierrors.IsForbidden(err) {
+			return false, err
+		}
+		return err != nil, nil
+	})
+}
+
+// await looks again and again until ok returns true.
+func (b *bed) await(ctx context.Context, what string, ok func() (bool, error)) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if _, _, err := b.create(ctx, b.namespace, misspelt, true); apierrors.IsForbidden(err) {
-			return nil
-		} else if err != nil {
-			return fmt.Errorf("the webhook fails: %w\n%s", err, b.webhook.Logs())
+		if done, err := ok(); done || err != nil {
+			return err
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return errors.New("the API server does not call the webhook")
+			return fmt.Errorf("not so in time: %s", what)
 		}
 	}
 }

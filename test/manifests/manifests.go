@@ -32,6 +32,9 @@ const (
 	SelfManaged = "overlays/self-managed"
 )
 
+// Policies are the base's admission policies alone.
+const Policies = "base/policies"
+
 // What administrators make of the overlays and the components, as docs/operations.md
 // tells them to.
 const (

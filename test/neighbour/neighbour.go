@@ -29,6 +29,9 @@ type Options struct {
 	// Init makes it the first of the init containers, where service meshes like
 	// to be, and not the last of the containers.
 	Init bool
+	// Change, if set, is what it does to each pod instead of adding Container. It
+	// is then called again, as our webhook is, when another has changed the pod.
+	Change func(*corev1.Pod)
 }
 
 // Start runs a webhook until the test ends, and tells the API server of it,
@@ -39,19 +42,23 @@ func Start(t *testing.T, client kubernetes.Interface, o Options) {
 	server := httptest.NewTLSServer(&admission.Webhook{Handler: admission.HandlerFunc(o.mutate)})
 	t.Cleanup(server.Close)
 	fail, equivalent, none := registrationv1.Fail, registrationv1.Equivalent, registrationv1.SideEffectClassNone
+	name, reinvocation := o.Container.Name, registrationv1.NeverReinvocationPolicy
+	if o.Change != nil {
+		name, reinvocation = o.Configuration, registrationv1.IfNeededReinvocationPolicy
+	}
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
 	configurations := client.AdmissionregistrationV1().MutatingWebhookConfigurations()
 	_, err := configurations.Create(t.Context(), &registrationv1.MutatingWebhookConfiguration{
 		ObjectMeta: metav1.ObjectMeta{Name: o.Configuration},
 		Webhooks: []registrationv1.MutatingWebhook{{
-			Name:                    o.Container.Name + ".example.com",
+			Name:                    name + ".example.com",
 			AdmissionReviewVersions: []string{"v1"},
 			ClientConfig:            registrationv1.WebhookClientConfig{URL: &server.URL, CABundle: ca},
 			Rules: []registrationv1.RuleWithOperations{{
 				Operations: []registrationv1.OperationType{registrationv1.Create},
 				Rule:       registrationv1.Rule{APIGroups: []string{""}, APIVersions: []string{"v1"}, Resources: []string{"pods"}},
 			}},
-			FailurePolicy: &fail, MatchPolicy: &equivalent, SideEffects: &none,
+			FailurePolicy: &fail, MatchPolicy: &equivalent, SideEffects: &none, ReinvocationPolicy: &reinvocation,
 			NamespaceSelector: &metav1.LabelSelector{MatchLabels: map[string]string{corev1.LabelMetadataName: o.Namespace}},
 		}},
 	}, metav1.CreateOptions{})
@@ -72,6 +79,8 @@ func (o Options) mutate(_ context.Context, r admission.Request) admission.Respon
 	}
 	ours := func(c corev1.Container) bool { return c.Name == o.Container.Name }
 	switch {
+	case o.Change != nil:
+		o.Change(pod)
 	case slices.ContainsFunc(slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers), ours):
 		return admission.Allowed("it is there")
 	case o.Init:
