@@ -19,6 +19,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/session"
 	"github.com/gatepass/gatepass/gateway/tokenreview"
 	"github.com/gatepass/gatepass/gateway/vault"
+	"github.com/gatepass/gatepass/internal/bodies"
 )
 
 // State is one consistent view of what requests are answered from. It does
@@ -138,8 +139,10 @@ type Gateway struct {
 	metrics *metrics
 	limits  *limits
 	// lists and bulky bound how many requests at a time answer with everything
-	// there is, and how many have bodies of more than maxUsualBody.
+	// there is, and how many of those with bodies of more than maxUsualBody, and a
+	// session, are carried out.
 	lists, bulky *limiter
+	bodies       *bodies.Budget
 	// reads and changes bound the commands on the catalog.
 	reads, changes *gate
 	guesses        *guesses
@@ -183,6 +186,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.lists = &limiter{slots: make(chan struct{}, maxLists), maxWaiting: maxWaitingLarge, patience: limits.patience}
 	g.bulky = &limiter{slots: make(chan struct{}, maxBulky), maxWaiting: maxWaitingLarge, patience: limits.patience}
+	g.bodies = bodies.New(bodies.Options{Free: maxUsualBody, Total: maxLargeBodies, Grace: bodyGrace})
 	g.guesses = newGuesses()
 	g.byName = map[string]*route{}
 	for _, r := range g.routes() {

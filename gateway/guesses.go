@@ -3,6 +3,8 @@ package gateway
 import (
 	"net/netip"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/connlimit"
 )
 
 // Bounds of failed logins by access key. A key has far too many bits to be
@@ -39,7 +41,7 @@ func newGuesses() *guesses {
 
 // failed counts a failure, and says whether it was one too many.
 func (g *guesses) failed(client netip.Addr, accessID string, now time.Time) verdict {
-	network := networkOf(client)
+	network := connlimit.Network(client)
 	if v := g.onOne.take(guesser{network, shorten(accessID)}, now); v.wait > 0 {
 		return v
 	}

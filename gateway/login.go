@@ -84,7 +84,7 @@ func (a *attempt) denyBy(d *authmethod.Denial) {
 func (g *Gateway) login(c *call) (any, *refusal) {
 	a := g.logIn(c, func(a *attempt) {
 		var req v2.Auth
-		if refused := c.decode(maxLoginBody, &req); refused != nil {
+		if refused := g.decode(c, maxLoginBody, &req); refused != nil {
 			a.end(audit.Denied, reasonBadRequest, refused.public, refused)
 			return
 		}

@@ -38,13 +38,18 @@ func (g *Gateway) managed(named command.Command) func(*call) (any, *refusal) {
 	return func(c *call) (any, *refusal) {
 		request := named.Request()
 		if c.ContentLength != 0 { // the public SDKs' /revoke-creds has no body
-			if refused := c.decode(named.MaxBody, request); refused != nil {
+			if refused := g.decode(c, named.MaxBody, request); refused != nil {
 				return nil, refused
 			}
 		}
 		by, refused := g.session(c, named.Names[0], c.token(request))
 		if refused != nil {
 			return nil, refused
+		}
+		if c.large() {
+			if refused := c.take(c.Context(), g.bulky); refused != nil {
+				return nil, refused
+			}
 		}
 		if named.Whole {
 			if refused := c.take(c.Context(), g.lists); refused != nil {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net/http"
-	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/session"
 	"github.com/gatepass/gatepass/gateway/tokenreview"
 	"github.com/gatepass/gatepass/gateway/vault"
+	"github.com/gatepass/gatepass/internal/connlimit"
 )
 
 // Rate is how often something may happen: a token bucket. Decision 9 in docs/decisions says
@@ -139,20 +139,6 @@ func (s *rateShard[K]) makeRoom(now time.Time, burst int) {
 	}
 }
 
-// networkOf names a client by its address, of IPv6 by the network of 64 bits that
-// one host can have to itself.
-func networkOf(client netip.Addr) netip.Prefix {
-	bits := 32
-	if client.Is6() {
-		bits = 64
-	}
-	prefix, err := client.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{} // no address is known, as in tests
-	}
-	return prefix
-}
-
 // Limits that a request can be beyond, as metrics name them.
 const (
 	limitClient  = "client-rate"
@@ -167,7 +153,7 @@ func (g *Gateway) overRate(r *http.Request) *refusal {
 		return nil
 	}
 	now := time.Now()
-	v := g.clients.take(networkOf(clientAddress(r)), now)
+	v := g.clients.take(connlimit.Network(clientAddress(r)), now)
 	if v.wait == 0 {
 		return nil
 	}

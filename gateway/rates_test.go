@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatepass/gatepass/gateway/authmethod"
 	"github.com/gatepass/gatepass/gateway/session"
+	"github.com/gatepass/gatepass/internal/connlimit"
 )
 
 func TestRates(t *testing.T) {
@@ -131,7 +132,7 @@ func TestNetworksOfClients(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{"192.0.2.7": "192.0.2.7/32", "2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "::ffff:192.0.2.7": "192.0.2.7/32"} {
 		request := &http.Request{RemoteAddr: netip.AddrPortFrom(netip.MustParseAddr(address), 1).String()}
-		if got := networkOf(clientAddress(request)).String(); got != want {
+		if got := connlimit.Network(clientAddress(request)).String(); got != want {
 			t.Errorf("%s is %s, want %s", address, got, want)
 		}
 	}

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,10 +19,14 @@ import (
 	v2 "github.com/gatepass/gatepass/gateway/v2"
 	"github.com/gatepass/gatepass/gateway/v2/command"
 	"github.com/gatepass/gatepass/gateway/vault"
+	"github.com/gatepass/gatepass/internal/bodies"
+	"github.com/gatepass/gatepass/internal/connlimit"
+	"github.com/gatepass/gatepass/internal/jsonbound"
 )
 
 // Bounds of request bodies, in bytes. They decide how much memory strangers
-// can make the gateway hold: one body for each connection.
+// can make the gateway hold: maxUsualBody for each connection, and maxLargeBodies for
+// all of them together.
 const (
 	// maxLoginBody has room for a token of maxToken in base64, and for the fields
 	// of other access types, which some clients send empty.
@@ -31,8 +34,14 @@ const (
 	// maxTokenBody is for the commands that take a session token.
 	maxTokenBody = 2 * session.MaxLength
 	// maxUsualBody is what every connection may send at a time. A command that takes
-	// more waits until few others do.
+	// more waits, when it has arrived and its session is valid, until few others do.
 	maxUsualBody = 64 << 10
+	// maxLargeBodies bounds what is beyond that, of all bodies: as many as may be under
+	// way, and as many that arrive meanwhile.
+	maxLargeBodies = 2 * maxBulky * command.MaxBody
+	// bodyGrace is for how long a body beyond maxUsualBody may arrive while others need
+	// its memory.
+	bodyGrace = time.Second
 )
 
 // route is a command as the server carries it out.
@@ -64,20 +73,35 @@ type call struct {
 	writer http.ResponseWriter
 	// state is nil as long as there is no valid configuration.
 	state State
+	// body is nil unless it was read, size bytes of it.
+	body *bodies.Body
+	size int
 	// turns are to be given back when the answer is written.
 	turns []*limiter
+}
+
+// tooManyLarge is the answer to large requests beyond their bounds.
+func tooManyLarge() *refusal {
+	return &refusal{http.StatusTooManyRequests, "too many large requests at a time; try again", 2 * time.Second}
 }
 
 // take waits for a turn of those that bound what takes much memory.
 func (c *call) take(ctx context.Context, turns *limiter) *refusal {
 	if err := turns.acquire(ctx); err != nil {
-		return &refusal{http.StatusTooManyRequests, "too many large requests at a time; try again", 2 * time.Second}
+		return tooManyLarge()
 	}
 	c.turns = append(c.turns, turns)
 	return nil
 }
 
+// large reports whether the call's body is beyond what every connection may send.
+func (c *call) large() bool { return c.size > maxUsualBody }
+
+// giveBack ends what the call holds. Its body is overwritten.
 func (c *call) giveBack() {
+	if c.body != nil {
+		c.body.Free()
+	}
 	for _, turns := range c.turns {
 		turns.release()
 	}
@@ -167,7 +191,7 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, name string) {
 	}
 	c := &call{Request: r, writer: w, state: g.state()}
 	defer c.giveBack()
-	answer, refused := g.perform(r.Context(), c, found)
+	answer, refused := found.do(c)
 	status := http.StatusOK
 	if refused != nil {
 		status = refused.status
@@ -180,47 +204,33 @@ func (g *Gateway) post(w http.ResponseWriter, r *http.Request, name string) {
 	writeAnswer(w, answer)
 }
 
-// perform does what a route is for, when it is a large request's turn.
-func (g *Gateway) perform(ctx context.Context, c *call, found *route) (any, *refusal) {
-	if found.maxBody > maxUsualBody && (c.ContentLength < 0 || c.ContentLength > maxUsualBody) {
-		if refused := c.take(ctx, g.bulky); refused != nil {
-			return nil, refused
-		}
-	}
-	return found.do(c)
-}
-
 // notConfigured is the answer to everything that needs a configuration as long
 // as there is none.
 func notConfigured() *refusal {
 	return &refusal{http.StatusServiceUnavailable, "the gateway has no valid configuration yet", 5 * time.Second}
 }
 
-// decode reads a request's body, of limit bytes at most, and lets go of it.
-// Fields that v does not have are ignored, and so is the content type: some
-// clients send none.
-func (c *call) decode(limit int64, v any) *refusal {
-	tooLarge := refuse(http.StatusRequestEntityTooLarge, "the request body has more than %d bytes", limit)
-	if c.ContentLength > limit {
-		return tooLarge
-	}
-	// Of the right size at once: growing would leave several times as much behind, and
-	// copies of what may be a secret.
-	size := c.ContentLength
-	if size < 0 {
-		size = limit
-	}
-	body := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
-	defer func() { clear(body.Bytes()) }()
-	_, err := body.ReadFrom(http.MaxBytesReader(c.writer, c.Body, limit))
-	var maxBytes *http.MaxBytesError
+// decode reads a request's body, of limit bytes at most. Fields that v does not have
+// are ignored, and so is the content type: some clients send none. What the body takes of
+// the budget is the call's until its end, for v has a copy.
+func (g *Gateway) decode(c *call, limit int64, v any) *refusal {
+	body, err := g.bodies.Read(c.writer, c.Request, limit)
+	c.body = body
 	switch {
-	case errors.As(err, &maxBytes):
-		return tooLarge
+	case errors.Is(err, bodies.ErrTooLarge):
+		c.writer.Header().Set("Connection", "close") // what is left of it is not worth reading
+		return refuse(http.StatusRequestEntityTooLarge, "the request body has more than %d bytes", limit)
+	case errors.Is(err, bodies.ErrBusy):
+		return tooManyLarge()
 	case err != nil:
 		return refuse(http.StatusBadRequest, "the request body could not be read")
 	}
+	if refused := checkJSON(limit, body.Bytes()); refused != nil {
+		return refused
+	}
+	c.size = len(body.Bytes())
 	err = json.Unmarshal(body.Bytes(), v)
+	body.Forget()
 	var semantic *json.SemanticError
 	var syntactic *jsontext.SyntacticError
 	switch {
@@ -235,6 +245,19 @@ func (c *call) decode(limit int64, v any) *refusal {
 			shorten(string(semantic.JSONPointer)), semantic.JSONKind)
 	}
 	return refuse(http.StatusBadRequest, "the request body is not a JSON object")
+}
+
+// checkJSON refuses a body of limit bytes at most that would become much more than it is.
+func checkJSON(limit int64, body []byte) *refusal {
+	_, err := jsonbound.OfBody(limit).Check(body)
+	var beyond *jsonbound.Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &beyond) && beyond.Deep:
+		return refuse(http.StatusBadRequest, "the request body is not a JSON object of any command: %v", err)
+	}
+	return refuse(http.StatusRequestEntityTooLarge, "the request body is larger than the gateway takes: %v", err)
 }
 
 // serveKeys answers with a document that anybody may keep for a while; a
@@ -314,15 +337,7 @@ func (g *Gateway) panicked(r *http.Request, v any) {
 
 // clientAddress is that of the connection. Forwarding headers are written by
 // anybody, so they are not looked at.
-func clientAddress(r *http.Request) netip.Addr { return addressOf(r.RemoteAddr) }
-
-func addressOf(remote string) netip.Addr {
-	address, err := netip.ParseAddrPort(remote)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return address.Addr().Unmap().WithZone("")
-}
+func clientAddress(r *http.Request) netip.Addr { return connlimit.Address(r.RemoteAddr) }
 
 // addressText is clientAddress as it is recorded, empty if it is not known.
 func addressText(r *http.Request) string {

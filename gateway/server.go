@@ -1,12 +1,10 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -15,6 +13,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/gatepass/gatepass/internal/connlimit"
+	"github.com/gatepass/gatepass/internal/serverlog"
 )
 
 // Timeouts of the servers. A login's body has two kilobytes, and its answer
@@ -84,7 +85,7 @@ type ServerOptions struct {
 // Server runs the gateway's listeners.
 type Server struct {
 	options  ServerOptions
-	listener *boundListener // of the API
+	listener *connlimit.Listener // of the API
 	draining atomic.Bool
 	// certified counts the connections to the API with a client certificate, and
 	// uncertified those without.
@@ -101,7 +102,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	}
 	connections := orDefault(o.MaxConnections, DefaultMaxConnections)
 	each := orDefault(o.MaxClientConnections, max(1, connections*3/4))
-	s := &Server{options: o, listener: newBoundListener(o.APIListener, connections, each)}
+	s := &Server{options: o, listener: connlimit.New(o.APIListener, connlimit.Options{Total: connections, PerClient: each})}
 	if o.Registry == nil {
 		return s, nil
 	}
@@ -136,15 +137,15 @@ func (s *Server) register(registry prometheus.Registerer) error {
 		registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatepass_gateway_connections",
 			Help: "Connections to the API that are served. Those beyond the limit wait to be accepted and are not counted.",
-		}, func() float64 { return float64(s.listener.open.Load()) })),
+		}, func() float64 { return float64(s.listener.Open()) })),
 		registry.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatepass_gateway_connections_waiting",
 			Help: "Connections to the API that wait for others of the same client to be closed.",
-		}, func() float64 { return float64(s.listener.waiting()) })),
+		}, func() float64 { return float64(s.listener.Waiting()) })),
 		registry.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "gatepass_gateway_connections_refused_total",
 			Help: "Connections to the API that were closed at once, because too many wait for others of their client.",
-		}, func() float64 { return float64(s.listener.turned.Load()) })),
+		}, func() float64 { return float64(s.listener.Refused()) })),
 	)...)
 }
 
@@ -240,23 +241,8 @@ func (s *Server) server(handler http.Handler) *http.Server {
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          log.New(serverLog{s.options.Logger}, "", 0),
+		ErrorLog:          serverlog.New(s.options.Logger),
 	}
-}
-
-// serverLog takes what net/http has to say.
-type serverLog struct{ log *slog.Logger }
-
-// Write implements io.Writer. Port scanners and probes cause most failed
-// handshakes; anything else, running out of files first of all, is for the
-// administrator.
-func (l serverLog) Write(line []byte) (int, error) {
-	level := slog.LevelWarn
-	if bytes.HasPrefix(line, []byte("http: TLS handshake error")) {
-		level = slog.LevelDebug
-	}
-	l.log.Log(context.Background(), level, "HTTP server", "error", string(bytes.TrimSpace(line)))
-	return len(line), nil
 }
 
 func (s *Server) health() http.Handler {

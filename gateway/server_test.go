@@ -301,20 +301,6 @@ func TestMetricsHaveOnePath(t *testing.T) {
 	}
 }
 
-func TestServerLogLevels(t *testing.T) {
-	t.Parallel()
-	for line, want := range map[string]string{
-		"http: TLS handshake error from 192.0.2.1:1: EOF":                        "level=DEBUG",
-		"http: Accept error: accept tcp: too many open files; retrying in 5ms\n": "level=WARN",
-	} {
-		var lines bytes.Buffer
-		logger := slog.New(slog.NewTextHandler(&lines, &slog.HandlerOptions{Level: slog.LevelDebug}))
-		if _, err := io.WriteString(serverLog{logger}, line); err != nil || !strings.Contains(lines.String(), want) {
-			t.Errorf("%q is logged as %q, %v", line, lines.String(), err)
-		}
-	}
-}
-
 // recorded keeps what has come.
 type recorded struct {
 	net.Conn

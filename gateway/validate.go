@@ -12,7 +12,7 @@ import (
 // what somebody meets who tries stolen or made-up sessions.
 func (g *Gateway) validateToken(c *call) (any, *refusal) {
 	var req v2.ValidateToken
-	if refused := c.decode(maxTokenBody, &req); refused != nil {
+	if refused := g.decode(c, maxTokenBody, &req); refused != nil {
 		return nil, refused
 	}
 	if c.state == nil {
@@ -41,7 +41,7 @@ func (g *Gateway) validateToken(c *call) (any, *refusal) {
 // describeSubClaims is /describe-sub-claims: what role rules will look at.
 func (g *Gateway) describeSubClaims(c *call) (any, *refusal) {
 	var req v2.DescribeSubClaims
-	if refused := c.decode(maxTokenBody, &req); refused != nil {
+	if refused := g.decode(c, maxTokenBody, &req); refused != nil {
 		return nil, refused
 	}
 	claims, refused := g.claims(c, "describe-sub-claims", c.token(&req))

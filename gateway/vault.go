@@ -21,6 +21,7 @@ func (g *Gateway) newVault(version string) (*vault.Handler, error) {
 		Session: g.vaultSession,
 		As:      g.catalog.As,
 		Turn:    g.vaultTurn,
+		Bodies:  g.bodies,
 		Client:  addressText,
 		Ready:   func() error { return g.ready() },
 		Version: semantic(version),

@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/session"
+	"github.com/gatepass/gatepass/internal/jsonbound"
 )
 
 // Path is where the gateway has the authenticator, below any of its bases.
@@ -107,6 +108,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		refuse(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("the body can't be read, or has more than %d bytes", maxBody))
+		return
+	}
+	if _, err := jsonbound.OfBody(maxBody).Check(body); err != nil {
+		refuse(w, http.StatusRequestEntityTooLarge, "the body is larger than the gateway takes: "+err.Error())
 		return
 	}
 	var asked review

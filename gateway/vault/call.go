@@ -1,7 +1,6 @@
 package vault
 
 import (
-	"bytes"
 	"errors"
 	"net/http"
 	"strconv"
@@ -12,6 +11,8 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/gatepass/gatepass/gateway/catalog"
+	"github.com/gatepass/gatepass/internal/bodies"
+	"github.com/gatepass/gatepass/internal/jsonbound"
 )
 
 // Bounds of request bodies, in bytes.
@@ -37,25 +38,31 @@ type call struct {
 	token   string
 	session *Session
 	as      catalog.Accessor
+	bodies  *bodies.Budget
+	// body is nil unless it was read.
+	body *bodies.Body
 	// turns are to be given back when the answer is written.
 	turns []func()
-	// begin waits for the turn of a change, when its body has been read: how long that
-	// takes is up to the caller. It is nil for endpoints that are public.
-	begin func() error
+	// begin waits for the turn of a change, when its body of some size has been read: how
+	// long that takes is up to the caller. It is nil for endpoints that are public.
+	begin func(size int) error
 }
 
 // take waits for a turn.
 func (h *Handler) take(c *call, of Turns) error {
 	giveBack, err := h.options.Turn(c.Context(), of)
 	if err != nil {
-		what := "requests"
 		if of == Bodies || of == Lists {
-			what = "large requests"
+			return tooMany("large requests")
 		}
-		return &refusal{http.StatusTooManyRequests, []string{"too many " + what + " at a time; try again"}, 2 * time.Second}
+		return tooMany("requests")
 	}
 	c.turns = append(c.turns, giveBack)
 	return nil
+}
+
+func tooMany(what string) error {
+	return &refusal{http.StatusTooManyRequests, []string{"too many " + what + " at a time; try again"}, 2 * time.Second}
 }
 
 // operation does what a request asks.
@@ -181,38 +188,36 @@ func (h *Handler) authenticate(c *call) error {
 	return nil
 }
 
-// decode reads the request's body, of limit bytes at most. Fields that v does
-// not have are ignored, and so is the content type, which Vault's own clients
-// don't send. A body that is empty sets nothing.
+// decode reads the request's body, of limit bytes at most. Fields that v does not
+// have are ignored, and so is the content type, which Vault's own clients
+// don't send. A body that is empty sets nothing. What the body takes of the budget is the
+// call's until its end, for v has a copy.
 func (c *call) decode(limit int64, v any) error {
-	tooLarge := refuse(http.StatusRequestEntityTooLarge, "the request body has more than "+strconv.FormatInt(limit, 10)+" bytes")
-	if c.ContentLength > limit {
-		return tooLarge
-	}
-	// Of the right size at once: growing would leave several times as much behind, and
-	// copies of what may be a secret.
-	size := c.ContentLength
-	if size < 0 {
-		size = limit
-	}
-	body := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
-	defer func() { clear(body.Bytes()) }()
-	_, err := body.ReadFrom(http.MaxBytesReader(c.writer, c.Body, limit))
-	var maxBytes *http.MaxBytesError
+	body, err := c.bodies.Read(c.writer, c.Request, limit)
+	c.body = body
 	switch {
-	case errors.As(err, &maxBytes):
-		return tooLarge
+	case errors.Is(err, bodies.ErrTooLarge):
+		c.writer.Header().Set("Connection", "close") // what is left of it is not worth reading
+		return refuse(http.StatusRequestEntityTooLarge, "the request body has more than "+strconv.FormatInt(limit, 10)+" bytes")
+	case errors.Is(err, bodies.ErrBusy):
+		return tooMany("large requests")
 	case err != nil:
 		return refuse(http.StatusBadRequest, "the request body could not be read")
-	case body.Len() > 0:
+	}
+	size := len(body.Bytes())
+	if size > 0 {
+		if _, err := jsonbound.OfBody(limit).Check(body.Bytes()); err != nil {
+			return refuse(http.StatusRequestEntityTooLarge, "the request body is larger than the gateway takes: "+err.Error())
+		}
 		if err := decode(body.Bytes(), v); err != nil {
 			return err
 		}
 	}
+	body.Forget()
 	if c.begin == nil {
 		return nil
 	}
-	return c.begin()
+	return c.begin(size)
 }
 
 // decode reads JSON. Its errors name the field and don't quote the value, which

@@ -89,11 +89,6 @@ func (h *Handler) writeItem(c *call) (*answer, error) {
 			CAS *number `json:"cas"`
 		} `json:"options"`
 	}
-	if c.ContentLength < 0 || c.ContentLength > UsualBody {
-		if err := h.take(c, Bodies); err != nil {
-			return nil, err
-		}
-	}
 	if err := c.decode(maxWriteBody, &req); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/authmethod"
 	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/session"
+	"github.com/gatepass/gatepass/internal/bodies"
 )
 
 const aToken = "head.body.sig"
@@ -74,6 +75,7 @@ func newRig(t testing.TB) *rig {
 			r.taken = append(r.taken, of)
 			return func() { r.given++ }, nil
 		},
+		Bodies:  bodies.New(bodies.Options{Free: UsualBody, Total: 1 << 20, Grace: time.Second}),
 		Client:  func(*http.Request) string { return "192.0.2.1" },
 		Ready:   func() error { return r.down },
 		Version: "1.2.3",

@@ -157,7 +157,7 @@ func (h *Handler) renewSelf(c *call) (*answer, error) {
 
 // revokeSelf is auth/token/revoke-self.
 func (h *Handler) revokeSelf(c *call) (*answer, error) {
-	if err := c.begin(); err != nil { // its body, if there is one, says nothing
+	if err := c.begin(0); err != nil { // its body, if there is one, says nothing
 		return nil, err
 	}
 	if err := c.as.RevokeSession(c.Context(), c.session.Claims.ExpiresAt()); err != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/authmethod"
 	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/session"
+	"github.com/gatepass/gatepass/internal/bodies"
 )
 
 // Prefix is the path that everything is under.
@@ -57,6 +58,8 @@ type Options struct {
 	// Turn waits until it is the turn of a request. What it returns is called when that
 	// was answered. An error means that there are too many.
 	Turn func(context.Context, Turns) (giveBack func(), err error)
+	// Bodies is memory for request bodies.
+	Bodies *bodies.Budget
 	// Client is the address of a request's connection, for the audit log.
 	Client func(*http.Request) string
 	// Ready says why the gateway should not get requests; nil if it should.
@@ -113,8 +116,8 @@ type Handler struct {
 
 // New makes a handler.
 func New(o Options) (*Handler, error) {
-	if o.Login == nil || o.Session == nil || o.As == nil || o.Turn == nil || o.Client == nil || o.Ready == nil || o.Logger == nil {
-		return nil, errors.New("vault: Login, Session, As, Turn, Client, Ready and Logger must be set")
+	if o.Login == nil || o.Session == nil || o.As == nil || o.Turn == nil || o.Bodies == nil || o.Client == nil || o.Ready == nil || o.Logger == nil {
+		return nil, errors.New("vault: Login, Session, As, Turn, Bodies, Client, Ready and Logger must be set")
 	}
 	if o.Mount == "" {
 		o.Mount = DefaultMount
@@ -124,8 +127,11 @@ func New(o Options) (*Handler, error) {
 
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	c := &call{Request: r, writer: w}
+	c := &call{Request: r, writer: w, bodies: h.options.Bodies}
 	defer func() {
+		if c.body != nil {
+			c.body.Free()
+		}
 		for _, giveBack := range c.turns {
 			giveBack()
 		}
@@ -160,7 +166,14 @@ func (h *Handler) answer(c *call) (*answer, error) {
 	}
 	switch c.Method {
 	case http.MethodPost, http.MethodPut:
-		c.begin = func() error { return h.take(c, Changes) }
+		c.begin = func(size int) error {
+			if size > UsualBody {
+				if err := h.take(c, Bodies); err != nil {
+					return err
+				}
+			}
+			return h.take(c, Changes)
+		}
 	case http.MethodDelete:
 		err = h.take(c, Changes)
 	default:
