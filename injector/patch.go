@@ -18,6 +18,9 @@ func (p *patch) add(parts ...string) {
 		p.buf = make([]byte, 0, 4096)
 		p.buf = append(p.buf, '[')
 	} else {
+		if len(p.buf) > maxPatch { // it will be refused, and need not grow until then
+			p.buf = p.buf[:maxPatch+1]
+		}
 		p.buf = append(p.buf, ',')
 	}
 	p.buf = append(p.buf, `{"op":"add","path":"`...)

@@ -15,8 +15,10 @@ type podView struct {
 	Spec     specView     `json:"spec"`
 
 	raw []byte
-	// all is what applications returns, once it has been asked.
-	all []container
+	// all is what applications returns, and volumes what volume looks in, once they have
+	// been asked.
+	all     []container
+	volumes map[string]*volumeView
 }
 
 type metadataView struct {
@@ -136,13 +138,19 @@ func (p *podView) mirror() bool {
 	return ok
 }
 
+// volume returns the first volume of that name. A pod may have as many mounts as volumes,
+// thousands of both.
 func (p *podView) volume(name string) *volumeView {
-	for i := range p.Spec.Volumes {
-		if p.Spec.Volumes[i].Name == name {
-			return &p.Spec.Volumes[i]
+	if p.volumes == nil {
+		p.volumes = make(map[string]*volumeView, len(p.Spec.Volumes))
+		for i := range p.Spec.Volumes {
+			v := &p.Spec.Volumes[i]
+			if _, there := p.volumes[v.Name]; !there {
+				p.volumes[v.Name] = v
+			}
 		}
 	}
-	return nil
+	return p.volumes[name]
 }
 
 func (c *containerView) env(name string) *envView {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/gatepass/gatepass/injector"
+	"github.com/gatepass/gatepass/internal/bodies"
+	"github.com/gatepass/gatepass/internal/connlimit"
 )
 
 // Reasons of refusals that happen before a pod is looked at.
@@ -67,11 +69,10 @@ func newHandler(d func() decider, leaving *atomic.Bool, m *metrics, log *slog.Lo
 // never send gets an HTTP error status as well.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
-	in, out := &body{intake: h.intake}, h.intake.buffer()
-	defer in.free()
+	out := h.intake.buffer()
 	defer func() { h.intake.put(out) }()
 
-	request, a := h.answer(w, r, in)
+	request, a := h.answer(w, r)
 	var uid string
 	if request != nil {
 		uid = request.UID
@@ -86,26 +87,44 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // answer never panics: a pod that upsets us is refused, because it asked for a
 // session (the API server sends no other), and the webhook goes on. The
 // request is nil if there is none.
-func (h *handler) answer(w http.ResponseWriter, r *http.Request, in *body) (request *reviewRequest, a answer) {
+func (h *handler) answer(w http.ResponseWriter, r *http.Request) (request *reviewRequest, a answer) {
 	defer func() {
 		if p := recover(); p != nil {
 			h.log.Error("panic while deciding about a pod; please report it", "panic", clip(fmt.Sprint(p)), "stack", string(debug.Stack()))
 			a = refuse(http.StatusInternalServerError, reasonInternalError, "Gatepass failed on this pod; the administrator finds the cause in the webhook's log")
 		}
 	}()
-	if refusal := h.read(w, r, in); refusal != nil {
+	if refusal := h.expected(w, r); refusal != nil {
 		return nil, *refusal
 	}
-	request, err := decodeReview(in.bytes())
+	body, err := h.intake.read(w, r)
+	defer body.Free()
 	if err != nil {
+		return nil, h.unread(w, err)
+	}
+	values, err := reviewBounds.Check(body.Bytes())
+	if err != nil {
+		uid := uidOf(body.Bytes())
+		if uid == "" {
+			return nil, reject(http.StatusBadRequest, reasonBadRequest, "the body is not a JSON AdmissionReview that is read here: %v", err)
+		}
+		return &reviewRequest{UID: uid}, refuse(http.StatusRequestEntityTooLarge, reasonTooLarge, "the pod is larger than Gatepass takes: %v; make it smaller", err)
+	}
+	giveBack, err := h.intake.turn(r.Context(), len(body.Bytes()), values)
+	if err != nil {
+		return nil, h.unread(w, err)
+	}
+	defer giveBack()
+	if request, err = decodeReview(body.Bytes()); err != nil {
 		return request, reject(http.StatusBadRequest, reasonBadRequest, "%v", err)
 	}
+	connlimit.Prove(r.Context())
 	return request, h.decide(request)
 }
 
-// read reads the body, or returns the refusal of what an API server would not
-// send.
-func (h *handler) read(w http.ResponseWriter, r *http.Request, in *body) *answer {
+// expected returns the refusal of a request that no API server would send, nil if one
+// would.
+func (h *handler) expected(w http.ResponseWriter, r *http.Request) *answer {
 	refusal := func(code int, reason injector.Reason, format string, args ...any) *answer {
 		a := reject(code, reason, format, args...)
 		return &a
@@ -121,21 +140,23 @@ func (h *handler) read(w http.ResponseWriter, r *http.Request, in *body) *answer
 	if err := http.NewResponseController(w).SetReadDeadline(time.Now().Add(h.timeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return refusal(http.StatusInternalServerError, reasonInternalError, "the connection takes no deadline")
 	}
-	switch err := in.read(r.Body, r.ContentLength); {
-	case err == nil:
-		return nil
-	case errors.Is(err, errBusy):
+	return nil
+}
+
+// unread is the answer to a body that could not be read.
+func (h *handler) unread(w http.ResponseWriter, err error) answer {
+	switch {
+	case errors.Is(err, bodies.ErrBusy):
 		w.Header().Set("Retry-After", retryAfter)
-		return refusal(http.StatusServiceUnavailable, reasonBusy, "%v; try again", err)
-	case errors.Is(err, errTooLarge):
+		return reject(http.StatusServiceUnavailable, reasonBusy, "the webhook is busy with other requests; try again")
+	case errors.Is(err, bodies.ErrTooLarge):
 		// What is left of the body is not worth reading.
 		w.Header().Set("Connection", "close")
-		return refusal(http.StatusRequestEntityTooLarge, reasonTooLarge, "the body is larger than %d bytes", maxBody)
+		return reject(http.StatusRequestEntityTooLarge, reasonTooLarge, "the body is larger than %d bytes", maxBody)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return refusal(http.StatusRequestTimeout, reasonBadRequest, "the body did not arrive within %s", h.timeout)
-	default:
-		return refusal(http.StatusBadRequest, reasonBadRequest, "the body could not be read: %v", err)
+		return reject(http.StatusRequestTimeout, reasonBadRequest, "the body did not arrive within %s", h.timeout)
 	}
+	return reject(http.StatusBadRequest, reasonBadRequest, "the body could not be read: %v", err)
 }
 
 func (h *handler) decide(request *reviewRequest) answer {

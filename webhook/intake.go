@@ -2,50 +2,80 @@ package webhook
 
 import (
 	"bytes"
-	"errors"
-	"io"
+	"context"
+	"net/http"
 	"sync"
+	"time"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"golang.org/x/sync/semaphore"
+
+	"github.com/gatepass/gatepass/internal/bodies"
+	"github.com/gatepass/gatepass/internal/jsonbound"
 )
 
+// What requests may take, whoever sends them: the port is open to every pod, because
+// API servers have no addresses that a NetworkPolicy could name. The sum of the worst
+// cases of all requests at a time, DefaultMaxConnections of them, is in
+// docs/threat-model.md; test/siege holds it.
 const (
 	// maxBody is what an API server can send: two objects of at most 3 MB and
 	// what surrounds them, see the derivation in controller-runtime's
 	// pkg/webhook/admission/http.go.
 	maxBody = 7 << 20
-	// maxSmall is what a request may send without a share of largeBudget, in
-	// bytes. Reviews of pods have some kilobytes.
-	maxSmall = 128 << 10
-	// maxRequests is how many requests may be under way at once. An API server
-	// has 200 that change something (--max-mutating-requests-in-flight), and a
-	// review takes less than a millisecond.
-	maxRequests = 256
-	// largeBudget bounds the bodies above maxSmall, all together, in bytes. While
-	// it is decoded and answered a body takes about four times its size.
-	largeBudget = 24 << 20
+	// maxObject is the largest object that etcd takes (--max-request-bytes).
+	maxObject = 3 << 19
+	// maxValues bounds the values of a review, which has one object: that of a creation.
+	// An object of the largest size has as many if each takes 12 bytes with its name, as
+	// short as "name":"a", is: more than pods have.
+	maxValues = maxObject / 12
+	// maxDepth is several times that of a pod, whose node affinity is 13 deep.
+	maxDepth = 64
+
+	// freeBody is how much of a body every connection may send without a share of
+	// bodyBudget. Reviews of pods have some kilobytes.
+	freeBody = 16 << 10
+	// bodyBudget bounds the bodies above freeBody, all together. The largest takes 11 MiB
+	// while its buffer grows for the last time.
+	bodyBudget = 24 << 20
+	// bodyGrace is for how long such a body may arrive while others need its memory.
+	bodyGrace = time.Second
+
+	// valueCost is what a value becomes at most, in bytes: a container's view has some 100,
+	// and lists are there twice while they grow.
+	valueCost = 256
+	// usualCost is what a review of usual size takes at most: of 100 KB and 3,000 values.
+	usualCost = 1 << 20
+	// usualBudget and heavyBudget bound the memory of reviews that are being decided, those
+	// of usual size and the others. Of the heaviest there is one at a time.
+	usualBudget = 24 << 20
+	heavyBudget = 2*maxBody + maxValues*valueCost
+	// turnPatience is how long a review waits for its turn. A heavy one takes a twentieth
+	// of that.
+	turnPatience = 2 * time.Second
+
 	// maxPooled keeps a rare large buffer from staying in memory.
-	maxPooled = maxSmall + 2*bytes.MinRead
+	maxPooled = 64 << 10
 )
 
-var (
-	errBusy     = errors.New("the webhook is busy with other requests")
-	errTooLarge = errors.New("the body is too large")
-)
+// reviewBounds are those of a review's JSON.
+var reviewBounds = jsonbound.Bounds{Values: maxValues, Depth: maxDepth} //nolint:gochecknoglobals // a constant that Go can't write as one
 
-// intake bounds the memory that requests under way take, whoever sends them:
-// the port is open to every pod, because API servers have no addresses that a
-// NetworkPolicy could name.
+// intake bounds the memory that requests under way take.
 type intake struct {
-	requests, large *semaphore.Weighted
-	buffers         sync.Pool
+	bodies       *bodies.Budget
+	usual, heavy *semaphore.Weighted
+	// buffers are for answers.
+	buffers sync.Pool
 }
 
 func newIntake() *intake {
 	return &intake{
-		requests: semaphore.NewWeighted(maxRequests),
-		large:    semaphore.NewWeighted(largeBudget),
-		buffers:  sync.Pool{New: func() any { return new(bytes.Buffer) }},
+		bodies:  bodies.New(bodies.Options{Free: freeBody, Total: bodyBudget, Grace: bodyGrace}),
+		usual:   semaphore.NewWeighted(usualBudget),
+		heavy:   semaphore.NewWeighted(heavyBudget),
+		buffers: sync.Pool{New: func() any { return new(bytes.Buffer) }},
 	}
 }
 
@@ -59,71 +89,44 @@ func (i *intake) buffer() *bytes.Buffer {
 }
 
 func (i *intake) put(b *bytes.Buffer) {
-	if b != nil && b.Cap() <= maxPooled {
+	if b.Cap() <= maxPooled {
 		i.buffers.Put(b)
 	}
 }
 
-// body is that of a request. It and what it holds of the intake are in use
-// until free.
-type body struct {
-	intake  *intake
-	buffer  *bytes.Buffer
-	request bool
-	large   int64
+// read reads a request's body. Its errors are those of package bodies.
+func (i *intake) read(w http.ResponseWriter, r *http.Request) (*bodies.Body, error) {
+	return i.bodies.Read(w, r, maxBody) //nolint:wrapcheck // the handler tells them apart
 }
 
-// read reads a body of a declared length, -1 if none is declared. Its errors
-// are errBusy, errTooLarge and the reader's.
-//
-// Nobody waits for a share of the intake: who waits takes memory too, in the
-// headers and in what HTTP/2 has received ahead, and API servers come again by
-// themselves, see retryAfter.
-func (b *body) read(r io.Reader, length int64) error {
-	if length > maxBody {
-		return errTooLarge
+// turn waits until there is memory for a review of that size, which has arrived: who
+// sends slowly takes no turn. Small reviews never wait for large ones. After nil, giveBack
+// must be called.
+func (i *intake) turn(ctx context.Context, size, values int) (giveBack func(), err error) {
+	cost := int64(2*size + values*valueCost) // the object is there twice
+	turns := i.usual
+	if cost > usualCost {
+		turns = i.heavy
 	}
-	if b.request = b.intake.requests.TryAcquire(1); !b.request {
-		return errBusy
+	ctx, cancel := context.WithTimeout(ctx, turnPatience)
+	defer cancel()
+	if turns.Acquire(ctx, cost) != nil {
+		return nil, bodies.ErrBusy
 	}
-	b.buffer = b.intake.buffer()
-	small := int64(maxSmall)
-	if length >= 0 {
-		small = min(small, length)
-	}
-	// The buffers are as large as they get: one that grows is copied, and for
-	// that time there twice.
-	b.buffer.Grow(int(small) + 1 + bytes.MinRead)
-	if n, err := io.Copy(b.buffer, io.LimitReader(r, maxSmall+1)); err != nil || n <= maxSmall {
-		return err
-	}
-	if length < 0 {
-		length = maxBody
-	}
-	if !b.intake.large.TryAcquire(length) {
-		return errBusy
-	}
-	b.large = length
-	whole := bytes.NewBuffer(make([]byte, 0, int(length)+1+bytes.MinRead))
-	whole.Write(b.buffer.Bytes())
-	b.intake.put(b.buffer)
-	b.buffer = whole
-	if _, err := io.Copy(whole, io.LimitReader(r, maxBody+1-int64(whole.Len()))); err != nil {
-		return err
-	}
-	if whole.Len() > maxBody {
-		return errTooLarge
-	}
-	return nil
+	return func() { turns.Release(cost) }, nil
 }
 
-func (b *body) bytes() []byte { return b.buffer.Bytes() }
-
-// free gives back what the body holds.
-func (b *body) free() {
-	b.intake.put(b.buffer)
-	b.intake.large.Release(b.large)
-	if b.request {
-		b.intake.requests.Release(1)
+// uidOf finds the request's uid in a review with more values than are decoded, so that the
+// API server takes the refusal for what it is; it is empty if there is none. Names of fields
+// are not held against each other, which would take memory for each of them.
+func uidOf(body []byte) string {
+	var r struct {
+		Request struct {
+			UID string `json:"uid"`
+		} `json:"request"`
 	}
+	if json.Unmarshal(body, &r, jsontext.AllowDuplicateNames(true)) != nil {
+		return ""
+	}
+	return r.Request.UID
 }

@@ -5,6 +5,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/gatepass/gatepass/internal/bodies"
+	"github.com/gatepass/gatepass/internal/connlimit"
 )
 
 // Values of the label result where something was taken over, or was not.
@@ -74,6 +77,40 @@ func newMetrics(expiry func() time.Time) *metrics {
 		}),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
+}
+
+// connections publishes those to the admission port.
+func (m *metrics) connections(l *connlimit.Listener) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatepass_webhook_connections",
+			Help: "Connections to the admission port that are served. Those beyond the limit wait to be accepted and are not counted.",
+		}, func() float64 { return float64(l.Open()) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatepass_webhook_connections_waiting",
+			Help: "Connections to the admission port that wait for others of the same client to be closed.",
+		}, func() float64 { return float64(l.Waiting()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gatepass_webhook_connections_refused_total",
+			Help: "Connections to the admission port that were closed at once, because too many wait for others of their client.",
+		}, func() float64 { return float64(l.Refused()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gatepass_webhook_connections_evicted_total",
+			Help: "Connections to the admission port that were closed because others waited: without a review, or idle.",
+		}, func() float64 { return float64(l.Evicted()) }))
+}
+
+// bodies publishes what becomes of requests that arrive slowly.
+func (m *metrics) bodies(b *bodies.Budget) {
+	m.registry.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "gatepass_webhook_body_bytes",
+			Help: "Memory of large bodies that arrive or are being answered, in bytes.",
+		}, func() float64 { return float64(b.Taken()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gatepass_webhook_bodies_cut_off_total",
+			Help: "Large bodies that were given up because they arrived slowly and others needed their memory.",
+		}, func() float64 { return float64(b.CutOff()) }))
 }
 
 func (m *metrics) observe(a *answer, took time.Duration) {

@@ -48,16 +48,3 @@ func (r *readiness) mux() *http.ServeMux {
 	})
 	return mux
 }
-
-// once returns a check that is not run again after its first success.
-func once(run func() error) func() error {
-	var passed atomic.Bool
-	return func() error {
-		if passed.Load() {
-			return nil
-		}
-		err := run()
-		passed.Store(err == nil)
-		return err
-	}
-}

@@ -49,29 +49,6 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
-func TestACheckThatPassedOnceIsNotRunAgain(t *testing.T) {
-	runs := 0
-	c := once(func() error {
-		if runs++; runs < 3 {
-			return errors.New("not yet")
-		}
-		return nil
-	})
-	for range 2 {
-		if c() == nil {
-			t.Error("passed too early")
-		}
-	}
-	for range 3 {
-		if err := c(); err != nil {
-			t.Error(err)
-		}
-	}
-	if runs != 3 {
-		t.Errorf("ran %d times", runs)
-	}
-}
-
 func TestTheServerIsNotReadyBeforeItListens(t *testing.T) {
 	_, log := newLog()
 	s, err := New(Options{ConfigFile: writeConfig(t, goodConfig), Certificate: newCertificate(t), Port: freePort(t), Logger: log})

@@ -8,11 +8,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
-	ctrlwebhook "sigs.k8s.io/controller-runtime/pkg/webhook"
 )
 
 // Path is where the API server posts AdmissionReviews.
@@ -28,7 +28,8 @@ type Certificate interface {
 	NotAfter() time.Time
 }
 
-// Options describe a Server. All fields but BindAddress are required.
+// Options describe a Server. All fields are required but BindAddress and
+// those with a default.
 type Options struct {
 	// ConfigFile holds the profiles. It is read again when it changes.
 	ConfigFile  string
@@ -36,6 +37,11 @@ type Options struct {
 	// BindAddress is the host part of the admission address; "" is all.
 	BindAddress string
 	Port        int
+	// MaxConnections is how many connections are served at a time. Zero means the default.
+	MaxConnections int
+	// MaxClientConnections is how many of them one address may have, of IPv6 one network
+	// of 64 bits. Zero means three quarters.
+	MaxClientConnections int
 	// MetricsAddress and ProbeAddress are host:port, or "0" to serve none.
 	MetricsAddress string
 	ProbeAddress   string
@@ -47,11 +53,13 @@ type Options struct {
 
 // Server is the admission webhook.
 type Server struct {
-	options   Options
-	profiles  *profiles
-	metrics   *metrics
-	admission ctrlwebhook.Server
-	ready     readiness
+	options  Options
+	profiles *profiles
+	metrics  *metrics
+	handler  *handler
+	ready    readiness
+	// listening is set when admissions are answered.
+	listening atomic.Bool
 }
 
 // New returns a Server and reads its configuration. A broken configuration is
@@ -64,24 +72,21 @@ func New(o Options) (*Server, error) {
 	p := &profiles{file: o.ConfigFile, log: o.Logger, metrics: m}
 	p.load()
 	s := &Server{options: o, profiles: p, metrics: m}
-	mux := http.NewServeMux()
-	mux.Handle(Path, newHandler(p.current, &s.ready.draining, m, o.Logger))
-	// The server of controller-runtime needs neither manager nor kubeconfig.
-	s.admission = ctrlwebhook.NewServer(ctrlwebhook.Options{
-		Host:       o.BindAddress,
-		Port:       o.Port,
-		WebhookMux: mux,
-		TLSOpts: []func(*tls.Config){func(c *tls.Config) {
-			c.MinVersion = tls.VersionTLS12
-			c.GetCertificate = o.Certificate.GetCertificate
-		}},
-	})
+	s.handler = newHandler(p.current, &s.ready.draining, m, o.Logger)
+	m.bodies(s.handler.intake.bodies)
 	s.ready.checks = []check{
 		{"config", p.ready},
 		{"certificate", o.Certificate.Ready},
-		{"admission", once(func() error { return s.admission.StartedChecker()(nil) })},
+		{"admission", s.admissionReady},
 	}
 	return s, nil
+}
+
+func (s *Server) admissionReady() error {
+	if !s.listening.Load() {
+		return errors.New("the port is not open yet")
+	}
+	return nil
 }
 
 // CertificateChanged counts a change of the serving certificate that was taken
@@ -97,8 +102,10 @@ func (o *Options) validate() error {
 		return errors.New("webhook: no serving certificate is given")
 	case o.Logger == nil:
 		return errors.New("webhook: no logger is given")
-	case o.Port < 1 || o.Port > 65535: // controller-runtime gives 0 and -1 meanings of their own
+	case o.Port < 1 || o.Port > 65535:
 		return fmt.Errorf("webhook: port %d is not between 1 and 65535", o.Port)
+	case o.MaxConnections < 0 || o.MaxClientConnections < 0:
+		return errors.New("webhook: a number of connections is negative")
 	}
 	return nil
 }
@@ -122,8 +129,7 @@ func (s *Server) Run(ctx context.Context) error {
 	})
 	group.Go(func() error { s.profiles.watch(groupCtx); return nil })
 	group.Go(func() error {
-		err := s.admission.Start(serving)
-		if err != nil {
+		if err := s.admit(serving); err != nil {
 			return fmt.Errorf("serving admissions: %w", err)
 		}
 		return nil
@@ -156,18 +162,26 @@ func listen(ctx context.Context, what, address string, handler http.Handler) err
 		IdleTimeout:       90 * time.Second,
 		MaxHeaderBytes:    64 << 10,
 	}
+	if err := untilDone(ctx, server, drainTimeout, func() error { return server.Serve(listener) }); err != nil {
+		return fmt.Errorf("serving %s: %w", what, err)
+	}
+	return nil
+}
+
+// untilDone runs a server until ctx is done, and lets the requests under way end.
+func untilDone(ctx context.Context, server *http.Server, drain time.Duration, serve func() error) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		<-ctx.Done()
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 		defer cancel()
 		if server.Shutdown(bounded) != nil {
-			_ = server.Close() // whoever still reads a page of metrics has had its time
+			_ = server.Close() // whoever still reads an answer has had its time
 		}
 	}()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serving %s: %w", what, err)
+	if err := serve(); !errors.Is(err, http.ErrServerClosed) {
+		return err
 	}
 	<-done
 	return nil

@@ -114,13 +114,10 @@ func (r *running) wait(t testing.TB) {
 	}
 }
 
-// client trusts the server; protocol is h2 or http/1.1. Its connections are
-// closed with the test.
-func (r *running) client(t testing.TB, protocol string) *http.Client {
+// client trusts the server. Its connections are closed with the test.
+func (r *running) client(t testing.TB) *http.Client {
 	t.Helper()
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.cert.pool}, Protocols: new(http.Protocols)}
-	transport.Protocols.SetHTTP1(protocol == "http/1.1")
-	transport.Protocols.SetHTTP2(protocol == "h2")
+	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.cert.pool}}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport, Timeout: 10 * time.Second}
 }
@@ -151,23 +148,40 @@ func get(t testing.TB, url string) (int, string) {
 	return res.StatusCode, string(body)
 }
 
-func TestTheServerAnswersByBothVersionsOfHTTP(t *testing.T) {
+func TestTheServerSpeaksNothingButHTTP1OverTLS(t *testing.T) {
 	r := start(t, 0)
 	defer r.stop(t)
-	for protocol, major := range map[string]int{"http/1.1": 1, "h2": 2} {
-		t.Run(protocol, func(t *testing.T) {
-			client := r.client(t, protocol)
-			for range 3 {
-				res, body := send(t, client, http.MethodPost, r.admission+Path, "application/json", strings.NewReader(reviewOf(annotatedPod, nil)))
-				if a := strict(t, body); !a.Allowed || a.Patch == nil || res.ProtoMajor != major {
-					t.Errorf("%s: %s", res.Proto, body)
-				}
+	t.Run("HTTP/1.1", func(t *testing.T) {
+		client := r.client(t)
+		for range 3 {
+			res, body := send(t, client, http.MethodPost, r.admission+Path, "application/json", strings.NewReader(reviewOf(annotatedPod, nil)))
+			if a := strict(t, body); !a.Allowed || a.Patch == nil || res.ProtoMajor != 1 {
+				t.Errorf("%s: %s", res.Proto, body)
 			}
-			if res, _ := send(t, client, http.MethodPost, r.admission+"/other", "application/json", strings.NewReader("{}")); res.StatusCode != http.StatusNotFound {
-				t.Errorf("another path: status %d", res.StatusCode)
-			}
-		})
-	}
+		}
+		if res, _ := send(t, client, http.MethodPost, r.admission+"/other", "application/json", strings.NewReader("{}")); res.StatusCode != http.StatusNotFound {
+			t.Errorf("another path: status %d", res.StatusCode)
+		}
+	})
+	t.Run("a client that prefers HTTP/2 gets HTTP/1.1", func(t *testing.T) {
+		dialer := &tls.Dialer{Config: &tls.Config{RootCAs: r.cert.pool, NextProtos: []string{"h2", "http/1.1"}}}
+		conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(r.admission, "https://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if over, ok := conn.(*tls.Conn); !ok || over.ConnectionState().NegotiatedProtocol != "http/1.1" {
+			t.Error("it does not get HTTP/1.1")
+		}
+	})
+	t.Run("a client that speaks HTTP/2 only is refused", func(t *testing.T) {
+		dialer := &tls.Dialer{Config: &tls.Config{RootCAs: r.cert.pool, NextProtos: []string{"h2"}}}
+		conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(r.admission, "https://"))
+		if err == nil {
+			_ = conn.Close()
+			t.Error("HTTP/2 is spoken")
+		}
+	})
 	t.Run("TLS 1.1 is refused", func(t *testing.T) {
 		dialer := &tls.Dialer{Config: &tls.Config{RootCAs: r.cert.pool, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}} //nolint:gosec // it must not work
 		conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(r.admission, "https://"))
@@ -184,7 +198,7 @@ func TestMetricsAndProbesAreServed(t *testing.T) {
 	r.server.CertificateChanged(nil)
 	r.server.CertificateChanged(nil)
 	r.server.CertificateChanged(errors.New("no key"))
-	send(t, r.client(t, "http/1.1"), http.MethodPost, r.admission+Path, "application/json", strings.NewReader(reviewOf(annotatedPod, nil)))
+	send(t, r.client(t), http.MethodPost, r.admission+Path, "application/json", strings.NewReader(reviewOf(annotatedPod, nil)))
 	eventually(t, "the metrics to show the admission", func() bool {
 		_, page := get(t, r.metrics+"/metrics")
 		return strings.Contains(page, `gatepass_webhook_admissions_total{reason="injected",result="injected"} 1`)
@@ -214,7 +228,7 @@ func TestAnEndIsOrderly(t *testing.T) {
 	body := reviewOf(annotatedPod, nil)
 	conn := r.halfway(t, body)
 	defer conn.Close()
-	idle := r.client(t, "http/1.1")
+	idle := r.client(t)
 	post := func(client *http.Client) *http.Response {
 		t.Helper()
 		res, answer := send(t, client, http.MethodPost, r.admission+Path, "application/json", strings.NewReader(body))
@@ -240,8 +254,7 @@ func TestAnEndIsOrderly(t *testing.T) {
 	if !post(idle).Close {
 		t.Error("the client is not told to go elsewhere")
 	}
-	post(r.client(t, "http/1.1"))
-	post(r.client(t, "h2"))
+	post(r.client(t))
 	dialer := &tls.Dialer{Config: &tls.Config{RootCAs: r.cert.pool}}
 	eventually(t, "new connections to be refused", func() bool {
 		conn, err := dialer.DialContext(t.Context(), "tcp", strings.TrimPrefix(r.admission, "https://"))

@@ -9,11 +9,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/go-logr/logr"
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/klog/v2"
-	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/gatepass/gatepass/agent/config"
 	"github.com/gatepass/gatepass/certs"
@@ -27,6 +25,8 @@ type flags struct {
 	certDir       string
 	bindAddress   string
 	port          int
+	connections   int
+	perClient     int
 	metrics       string
 	probes        string
 	logLevel      string
@@ -66,6 +66,8 @@ The configuration and the certificate are followed when they change. With
 	p.StringVar(&f.certDir, "cert-dir", "", "folder with tls.crt and tls.key")
 	p.StringVar(&f.bindAddress, "bind-address", "", "address to serve admissions on; all if empty")
 	p.IntVar(&f.port, "port", 9443, "port to serve admissions on")
+	p.IntVar(&f.connections, "max-connections", webhook.DefaultMaxConnections, "how many connections to that port are served at a time; more wait")
+	p.IntVar(&f.perClient, "max-client-connections", 0, "how many of them one address may have, of IPv6 one network of 64 bits; three quarters if 0")
 	p.StringVar(&f.metrics, "metrics-bind-address", ":8080", "host:port to serve /metrics on; 0 for none")
 	p.StringVar(&f.probes, "health-probe-bind-address", ":8081", "host:port to serve /healthz and /readyz on; 0 for none")
 	p.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -104,6 +106,12 @@ func (f *flags) validate() (slog.Level, error) {
 	if f.port < 1 || f.port > 65535 {
 		errs = append(errs, fmt.Errorf("--port: %d is not between 1 and 65535", f.port))
 	}
+	if f.connections < 1 {
+		errs = append(errs, fmt.Errorf("--max-connections: %d is not positive", f.connections))
+	}
+	if f.perClient < 0 || f.perClient > f.connections {
+		errs = append(errs, fmt.Errorf("--max-client-connections: %d is not between 0 and --max-connections", f.perClient))
+	}
 	if f.shutdownDelay < 0 {
 		errs = append(errs, fmt.Errorf("--shutdown-delay: %s is negative", f.shutdownDelay))
 	}
@@ -117,10 +125,8 @@ func run(ctx context.Context, f *flags) error {
 	}
 	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})
 	log := slog.New(handler)
-	// The libraries' logs are lines of the same kind. net/http reports failed
-	// TLS handshakes to the default logger.
+	// The libraries' logs are lines of the same kind.
 	slog.SetDefault(log)
-	ctrl.SetLogger(logr.FromSlogHandler(handler))
 	klog.SetSlogLogger(log)
 
 	var server *webhook.Server // there before the certificate is followed
@@ -129,14 +135,16 @@ func run(ctx context.Context, f *flags) error {
 		return err
 	}
 	server, err = webhook.New(webhook.Options{
-		ConfigFile:     f.config,
-		Certificate:    certificate,
-		BindAddress:    f.bindAddress,
-		Port:           f.port,
-		MetricsAddress: f.metrics,
-		ProbeAddress:   f.probes,
-		ShutdownDelay:  f.shutdownDelay,
-		Logger:         log,
+		ConfigFile:           f.config,
+		Certificate:          certificate,
+		BindAddress:          f.bindAddress,
+		Port:                 f.port,
+		MaxConnections:       f.connections,
+		MaxClientConnections: f.perClient,
+		MetricsAddress:       f.metrics,
+		ProbeAddress:         f.probes,
+		ShutdownDelay:        f.shutdownDelay,
+		Logger:               log,
 	})
 	if err != nil {
 		return err
