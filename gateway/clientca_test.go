@@ -15,178 +15,56 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/clientca"
 )
 
-// issuingCA is an authority of clients.
-type issuingCA struct {
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-	pem  []byte
-}
-
-func newCA(t *testing.T, name string) *issuingCA {
-	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
-	template.Subject.CommonName = name
-	ca := &issuingCA{cert: template}
-	der := ca.sign(t, template, nil)
-	ca.cert, ca.pem = parsed(t, der), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
-	return ca
-}
-
-// sign signs a certificate with a new key, which becomes the CA's if it has none.
-func (ca *issuingCA) sign(t *testing.T, template *x509.Certificate, into *tls.Certificate) []byte {
+// selfIssued is a certificate of a client that is its own CA.
+func selfIssued(t *testing.T) (tls.Certificate, []byte) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if ca.key == nil {
-		ca.key = key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, key.Public(), ca.key)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if into != nil {
-		*into = tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
-	}
-	return der
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }
 
-func parsed(t *testing.T, der []byte) *x509.Certificate {
-	t.Helper()
-	cert, err := x509.ParseCertificate(der)
+func TestTheAPIAsksForCertificatesAndProbesDoNot(t *testing.T) {
+	t.Parallel()
+	pair, ca := selfIssued(t)
+	file := filepath.Join(t.TempDir(), "clients.pem")
+	if err := os.WriteFile(file, ca, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cas, err := clientca.New(file, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return cert
-}
-
-// client is a certificate of the CA's, for a time and a use.
-func (ca *issuingCA) client(t *testing.T, notAfter time.Time, use x509.ExtKeyUsage) []tls.Certificate {
-	t.Helper()
-	var pair tls.Certificate
-	ca.sign(t, &x509.Certificate{SerialNumber: big.NewInt(2), NotAfter: notAfter, ExtKeyUsage: []x509.ExtKeyUsage{use}}, &pair)
-	return []tls.Certificate{pair}
-}
-
-// admits says whether the API answers over a new connection with a certificate.
-func (r *running) admits(t *testing.T, certificates []tls.Certificate) bool {
-	t.Helper()
+	r := run(t, http.NotFoundHandler(), 0, func() error { return nil }, func(o *ServerOptions) {
+		o.ClientCAs, o.ClientCertificates = cas, clientca.Required
+	})
+	if res, err := r.client.Get(r.api); err == nil || !strings.Contains(err.Error(), "tls:") {
+		t.Errorf("a client without a certificate: %v, %v", res, err)
+	}
+	if status, text := r.get(t, r.health+"/readyz"); status != http.StatusOK {
+		t.Errorf("a probe without a certificate: %d %s", status, text)
+	}
 	own, ok := r.client.Transport.(*http.Transport)
 	if !ok {
 		t.Fatalf("a transport of type %T", r.client.Transport)
 	}
-	transport := own.Clone()
-	// A client that is asked for a certificate of certain authorities sends none of
-	// another; this one sends what it has.
-	transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-		if len(certificates) == 0 {
-			return &tls.Certificate{}, nil
+	own.TLSClientConfig.Certificates = []tls.Certificate{pair}
+	if status, text := r.get(t, r.api); status != http.StatusNotFound {
+		t.Errorf("a client with a certificate: %d %s", status, text)
+	}
+	for certificate, want := range map[string]float64{"verified": 1, "none": 0} {
+		if n := gauge(t, r.registry, "gatepass_gateway_client_certificates_total "+certificate); n != want {
+			t.Errorf("%v connections with certificate %s are counted", n, certificate)
 		}
-		return &certificates[0], nil
 	}
-	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: 10 * time.Second}
-	res, err := client.Get(r.api)
-	if err != nil {
-		if !strings.Contains(err.Error(), "tls:") {
-			t.Errorf("not refused by TLS: %v", err)
-		}
-		return false
-	}
-	_ = res.Body.Close()
-	return res.StatusCode == http.StatusNotFound
-}
-
-func TestClientCertificates(t *testing.T) {
-	t.Parallel()
-	ours, theirs := newCA(t, "ours"), newCA(t, "theirs")
-	later := time.Now().Add(time.Hour)
-	for _, how := range []ClientCertificates{ClientCertificatesOptional, ClientCertificatesRequired} {
-		t.Run(string(how), func(t *testing.T) {
-			t.Parallel()
-			file := filepath.Join(t.TempDir(), "clients.pem")
-			write(t, file, ours.pem)
-			cas, err := NewClientCAs(file, slog.New(slog.DiscardHandler))
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := run(t, http.NotFoundHandler(), 0, func() error { return nil }, func(o *ServerOptions) { o.ClientCAs, o.ClientCertificates = cas, how })
-			for _, tt := range []struct {
-				name        string
-				certificate []tls.Certificate
-				admitted    bool
-			}{
-				{"no certificate", nil, how == ClientCertificatesOptional},
-				{"one of the authority", ours.client(t, later, x509.ExtKeyUsageClientAuth), true},
-				{"one of another authority", theirs.client(t, later, x509.ExtKeyUsageClientAuth), false},
-				{"one that has expired", ours.client(t, time.Now().Add(-time.Minute), x509.ExtKeyUsageClientAuth), false},
-				{"one of a server", ours.client(t, later, x509.ExtKeyUsageServerAuth), false},
-			} {
-				if got := r.admits(t, tt.certificate); got != tt.admitted {
-					t.Errorf("%s: admitted is %v", tt.name, got)
-				}
-			}
-			if status, text := r.get(t, r.health+"/readyz"); status != http.StatusOK {
-				t.Errorf("a probe without a certificate: %d %s", status, text)
-			}
-
-			write(t, file, theirs.pem)
-			if failure := cas.poll(""); failure != "" {
-				t.Fatal(failure)
-			}
-			if r.admits(t, ours.client(t, later, x509.ExtKeyUsageClientAuth)) || !r.admits(t, theirs.client(t, later, x509.ExtKeyUsageClientAuth)) {
-				t.Error("the changed file is not followed")
-			}
-			write(t, file, theirs.pem[:len(theirs.pem)-10])
-			if failure := cas.poll(""); !strings.Contains(failure, "holds no certificate") {
-				t.Errorf("failure %q", failure)
-			}
-			if !r.admits(t, theirs.client(t, later, x509.ExtKeyUsageClientAuth)) {
-				t.Error("a broken file ended what was in use")
-			}
-		})
-	}
-}
-
-func write(t *testing.T, name string, content []byte) {
-	t.Helper()
-	if err := os.WriteFile(name, content, 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func TestClientCAsThatCantBeUsed(t *testing.T) {
-	t.Parallel()
-	ca := newCA(t, "ours").pem
-	key := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("x")})
-	for _, tt := range []struct {
-		name    string
-		content []byte
-		want    string
-	}{
-		{"nothing", nil, "holds no certificate"},
-		{"a private key", key, "something else than a certificate"},
-		{"a certificate and a private key", append(append([]byte{}, ca...), key...), "something else than a certificate in block 2"},
-		{"half of the second certificate", append(append([]byte{}, ca...), ca[:len(ca)/2]...), "cut off in block 2"},
-		{"something that is no certificate", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), "can't be read"},
-		{"more than a Secret holds", make([]byte, maxClientCAs+1), "has more than"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			file := filepath.Join(t.TempDir(), "clients.pem")
-			write(t, file, tt.content)
-			if _, err := NewClientCAs(file, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), tt.want) {
-				t.Errorf("error %v, want %q", err, tt.want)
-			}
-		})
-	}
-	t.Run("a file that is not there", func(t *testing.T) {
-		t.Parallel()
-		if _, err := NewClientCAs(filepath.Join(t.TempDir(), "none"), slog.New(slog.DiscardHandler)); err == nil {
-			t.Error("no error")
-		}
-	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gatepass/gatepass/internal/clientca"
 	"github.com/gatepass/gatepass/internal/connlimit"
 	"github.com/gatepass/gatepass/internal/serverlog"
 )
@@ -70,8 +71,8 @@ type ServerOptions struct {
 	ProfileListener net.Listener
 	// ClientCAs, if set, verify the certificates of those who connect to the API.
 	// ClientCertificates is what they are to present.
-	ClientCAs          *ClientCAs
-	ClientCertificates ClientCertificates
+	ClientCAs          *clientca.CAs
+	ClientCertificates clientca.Demand
 	// HealthListener, if set, answers /healthz and /readyz without TLS.
 	HealthListener net.Listener
 	// Ready is what readiness depends on besides the certificate.
@@ -94,7 +95,7 @@ type Server struct {
 
 // NewServer makes a server; Run starts it.
 func NewServer(o ServerOptions) (*Server, error) {
-	if o.ClientCAs != nil && o.ClientCertificates != ClientCertificatesOptional && o.ClientCertificates != ClientCertificatesRequired {
+	if o.ClientCAs != nil && o.ClientCertificates != clientca.Optional && o.ClientCertificates != clientca.Required {
 		return nil, errors.New("gateway: ClientCertificates must be set with ClientCAs")
 	}
 	if o.API == nil || o.APIListener == nil || o.Certificates == nil || o.Ready == nil || o.Logger == nil {
@@ -174,7 +175,7 @@ func (s *Server) Run(ctx context.Context) error {
 	// only one, would go out in two, each with a system call of its own.
 	api.TLSConfig.DynamicRecordSizingDisabled = true
 	if o.ClientCAs != nil {
-		api.TLSConfig = o.ClientCAs.admit(api.TLSConfig, o.ClientCertificates, s.admitted)
+		api.TLSConfig = o.ClientCAs.Admit(api.TLSConfig, o.ClientCertificates, s.admitted)
 	}
 	// HTTP/1.1 only: one request at a time a connection is what makes a bound on
 	// connections one on memory, and callers have one request to make.

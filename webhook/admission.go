@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/gatepass/gatepass/internal/clientca"
 	"github.com/gatepass/gatepass/internal/connlimit"
 	"github.com/gatepass/gatepass/internal/serverlog"
 )
@@ -86,5 +87,8 @@ func (s *Server) admissionServer() *http.Server {
 	// connections one on memory. API servers ask webhooks for no other version, so that their
 	// reviews are spread over replicas (k8s.io/apiserver/pkg/util/webhook/client.go).
 	server.Protocols.SetHTTP1(true)
+	if s.options.ClientCAs != nil {
+		server.TLSConfig = s.options.ClientCAs.Admit(server.TLSConfig, clientca.Required, nil)
+	}
 	return server
 }

@@ -13,6 +13,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/gatepass/gatepass/internal/clientca"
 )
 
 // Path is where the API server posts AdmissionReviews.
@@ -42,6 +44,9 @@ type Options struct {
 	// MaxClientConnections is how many of them one address may have, of IPv6 one network
 	// of 64 bits. Zero means three quarters.
 	MaxClientConnections int
+	// ClientCAs, if set, refuse whoever has no certificate of one of them in the TLS
+	// handshake.
+	ClientCAs *clientca.CAs
 	// MetricsAddress and ProbeAddress are host:port, or "0" to serve none.
 	MetricsAddress string
 	ProbeAddress   string
@@ -128,6 +133,9 @@ func (s *Server) Run(ctx context.Context) error {
 		return nil
 	})
 	group.Go(func() error { s.profiles.watch(groupCtx); return nil })
+	if s.options.ClientCAs != nil {
+		group.Go(func() error { return s.options.ClientCAs.Follow(serving) })
+	}
 	group.Go(func() error {
 		if err := s.admit(serving); err != nil {
 			return fmt.Errorf("serving admissions: %w", err)

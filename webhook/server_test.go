@@ -8,12 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gatepass/gatepass/internal/clientca"
 )
 
 func caBundle(t testing.TB) string {
@@ -49,10 +53,10 @@ func freePort(t testing.TB) int {
 
 // start runs a server until it is ready. Nobody reserves a free port, so it
 // tries again if one was taken meanwhile.
-func start(t testing.TB, delay time.Duration) *running {
+func start(t testing.TB, delay time.Duration, changes ...func(*Options)) *running {
 	t.Helper()
 	for try := 0; ; try++ {
-		r := launch(t, delay)
+		r := launch(t, delay, changes...)
 		var ended error
 		up := false
 		eventually(t, "the server to be ready", func() bool {
@@ -74,7 +78,7 @@ func start(t testing.TB, delay time.Duration) *running {
 	}
 }
 
-func launch(t testing.TB, delay time.Duration) *running {
+func launch(t testing.TB, delay time.Duration, changes ...func(*Options)) *running {
 	t.Helper()
 	l, log := newLog()
 	r := &running{log: l, cert: newCertificate(t), done: make(chan error, 1)}
@@ -82,6 +86,9 @@ func launch(t testing.TB, delay time.Duration) *running {
 		ConfigFile: writeConfig(t, goodConfig), Certificate: r.cert, BindAddress: "127.0.0.1", Port: freePort(t),
 		MetricsAddress: fmt.Sprintf("127.0.0.1:%d", freePort(t)), ProbeAddress: fmt.Sprintf("127.0.0.1:%d", freePort(t)),
 		ShutdownDelay: delay, Logger: log,
+	}
+	for _, change := range changes {
+		change(&o)
 	}
 	r.admission = fmt.Sprintf("https://127.0.0.1:%d", o.Port)
 	r.metrics, r.probes = "http://"+o.MetricsAddress, "http://"+o.ProbeAddress
@@ -367,5 +374,50 @@ func TestOptionsThatAreMissingAreNamed(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		})
+	}
+}
+
+func TestWhoeverHasNoCertificateOfAnAPIServerIsRefused(t *testing.T) {
+	api, stranger := newCertificate(t), newCertificate(t)
+	file := filepath.Join(t.TempDir(), "clients.pem")
+	write(t, file, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: api.pair.Leaf.Raw})))
+	cas, err := clientca.New(file, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, 0, func(o *Options) { o.ClientCAs = cas })
+	defer r.stop(t)
+	for name, presented := range map[string]*certificate{"an API server": api, "a stranger": stranger, "nobody": nil} {
+		t.Run(name, func(t *testing.T) {
+			client := r.client(t)
+			transport, ok := client.Transport.(*http.Transport)
+			if !ok {
+				t.Fatalf("a transport of type %T", client.Transport)
+			}
+			transport.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				if presented == nil {
+					return &tls.Certificate{}, nil
+				}
+				return presented.pair, nil
+			}
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, r.admission+Path, strings.NewReader(reviewOf(annotatedPod, nil)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header.Set("Content-Type", "application/json")
+			res, err := client.Do(request)
+			if presented != api {
+				if err == nil || !strings.Contains(err.Error(), "tls:") {
+					t.Errorf("not refused in the handshake: %v, %v", res, err)
+				}
+				return
+			}
+			if err != nil || res.StatusCode != http.StatusOK {
+				t.Errorf("refused: %v, %v", res, err)
+			}
+		})
+	}
+	if status := probe(t, r.probes+"/readyz"); status != http.StatusOK {
+		t.Errorf("a probe without a certificate: status %d", status)
 	}
 }

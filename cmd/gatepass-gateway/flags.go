@@ -14,6 +14,7 @@ import (
 	"github.com/gatepass/gatepass/gateway"
 	"github.com/gatepass/gatepass/gateway/config"
 	"github.com/gatepass/gatepass/gateway/handover"
+	"github.com/gatepass/gatepass/internal/clientca"
 )
 
 // flags are those of serve, as they were given.
@@ -102,7 +103,7 @@ func (f *flags) add(p *pflag.FlagSet) {
 	p.StringVar(&f.tlsCert, "tls-cert", "", "file with the serving certificate")
 	p.StringVar(&f.tlsKey, "tls-key", "", "file with the serving certificate's key")
 	p.StringVar(&f.clientCA, "client-ca-file", "", "file with the authorities of client certificates; followed when it changes; none are asked for if not given")
-	p.StringVar(&f.clientCerts, "client-certificates", string(gateway.ClientCertificatesRequired), "with --client-ca-file: required, or optional, which refuses bad ones only")
+	p.StringVar(&f.clientCerts, "client-certificates", string(clientca.Required), "with --client-ca-file: required, or optional, which refuses bad ones only")
 	p.StringVar(&f.profiles, "pprof-bind-address", "0", "host:port of this machine's own to serve /debug/pprof on, as 127.0.0.1:6060; 0 for none")
 	p.StringVar(&f.metrics, "metrics-bind-address", ":8080", "host:port to serve /metrics on; 0 for none")
 	p.StringVar(&f.probes, "health-probe-bind-address", ":8081", "host:port to serve /healthz and /readyz on; 0 for none")
@@ -148,11 +149,11 @@ func (f *flags) validate() error {
 }
 
 func (f *flags) validateClients() error {
-	switch gateway.ClientCertificates(f.clientCerts) {
-	case gateway.ClientCertificatesOptional, gateway.ClientCertificatesRequired:
+	switch clientca.Demand(f.clientCerts) {
+	case clientca.Optional, clientca.Required:
 		return nil
 	}
-	return fmt.Errorf("--client-certificates must be %s or %s", gateway.ClientCertificatesOptional, gateway.ClientCertificatesRequired)
+	return fmt.Errorf("--client-certificates must be %s or %s", clientca.Optional, clientca.Required)
 }
 
 // validateProfiles keeps profiles, which need no session, from the network.

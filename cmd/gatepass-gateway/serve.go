@@ -20,6 +20,7 @@ import (
 	"github.com/gatepass/gatepass/gateway/state"
 	"github.com/gatepass/gatepass/gateway/store"
 	"github.com/gatepass/gatepass/gateway/store/measured"
+	"github.com/gatepass/gatepass/internal/clientca"
 )
 
 // serve wires the parts together and runs them until ctx is done.
@@ -113,7 +114,7 @@ type background struct {
 	objects      *catalog.Catalog
 	states       *state.Store
 	certificates certificateSource
-	clients      *gateway.ClientCAs // nil if none are asked for certificates
+	clients      *clientca.CAs // nil if none are asked for certificates
 	// administrator is where the first credentials are kept or told.
 	administrator place
 	audit         *audit.Log
@@ -155,7 +156,7 @@ func (f *flags) run(ctx context.Context, server *gateway.Server, b background) e
 }
 
 // server opens the listeners, so that an address that is taken ends the start.
-func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measures, objects *catalog.Catalog, states *state.Store, certificates certificateSource, clients *gateway.ClientCAs, auditLog *audit.Log) (*gateway.Server, error) {
+func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measures, objects *catalog.Catalog, states *state.Store, certificates certificateSource, clients *clientca.CAs, auditLog *audit.Log) (*gateway.Server, error) {
 	options := gateway.ServerOptions{
 		Certificates:  certificates,
 		Registry:      m.Registry(),
@@ -165,7 +166,7 @@ func (f *flags) server(ctx context.Context, log *slog.Logger, m *gateway.Measure
 		Logger:        log,
 
 		MaxConnections: f.connections, MaxClientConnections: f.clientConnections,
-		ClientCAs: clients, ClientCertificates: gateway.ClientCertificates(f.clientCerts),
+		ClientCAs: clients, ClientCertificates: clientca.Demand(f.clientCerts),
 	}
 	var server *gateway.Server
 	api, err := gateway.New(gateway.Options{ //nolint:contextcheck // its handlers have the requests' contexts
@@ -213,12 +214,12 @@ func (f *flags) listeners(ctx context.Context, log *slog.Logger, options *gatewa
 	return nil
 }
 
-// clientCAs are the authorities of clients, nil if there are none.
-func (f *flags) clientCAs(log *slog.Logger) (*gateway.ClientCAs, error) {
+// clientCAs are the CAs of clients, nil if there are none.
+func (f *flags) clientCAs(log *slog.Logger) (*clientca.CAs, error) {
 	if f.clientCA == "" {
 		return nil, nil
 	}
-	found, err := gateway.NewClientCAs(f.clientCA, log)
+	found, err := clientca.New(f.clientCA, log)
 	if err != nil {
 		return nil, fmt.Errorf("--client-ca-file: %w", err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/gatepass/gatepass/agent/config"
 	"github.com/gatepass/gatepass/certs"
 	"github.com/gatepass/gatepass/cmd/internal/cluster"
+	"github.com/gatepass/gatepass/internal/clientca"
 	"github.com/gatepass/gatepass/webhook"
 )
 
@@ -27,6 +28,7 @@ type flags struct {
 	port          int
 	connections   int
 	perClient     int
+	clientCA      string
 	metrics       string
 	probes        string
 	logLevel      string
@@ -68,6 +70,7 @@ The configuration and the certificate are followed when they change. With
 	p.IntVar(&f.port, "port", 9443, "port to serve admissions on")
 	p.IntVar(&f.connections, "max-connections", webhook.DefaultMaxConnections, "how many connections to that port are served at a time; more wait")
 	p.IntVar(&f.perClient, "max-client-connections", 0, "how many of them one address may have, of IPv6 one network of 64 bits; three quarters if 0")
+	p.StringVar(&f.clientCA, "client-ca-file", "", "file with the CAs of API servers' client certificates (PEM), followed when it changes; whoever has none of theirs is refused. None are asked for if not given")
 	p.StringVar(&f.metrics, "metrics-bind-address", ":8080", "host:port to serve /metrics on; 0 for none")
 	p.StringVar(&f.probes, "health-probe-bind-address", ":8081", "host:port to serve /healthz and /readyz on; 0 for none")
 	p.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -134,6 +137,12 @@ func run(ctx context.Context, f *flags) error {
 	if err != nil {
 		return err
 	}
+	var clients *clientca.CAs
+	if f.clientCA != "" {
+		if clients, err = clientca.New(f.clientCA, log); err != nil {
+			return fmt.Errorf("--client-ca-file: %w", err)
+		}
+	}
 	server, err = webhook.New(webhook.Options{
 		ConfigFile:           f.config,
 		Certificate:          certificate,
@@ -141,6 +150,7 @@ func run(ctx context.Context, f *flags) error {
 		Port:                 f.port,
 		MaxConnections:       f.connections,
 		MaxClientConnections: f.perClient,
+		ClientCAs:            clients,
 		MetricsAddress:       f.metrics,
 		ProbeAddress:         f.probes,
 		ShutdownDelay:        f.shutdownDelay,

@@ -1,4 +1,6 @@
-package gateway
+// Package clientca has a server ask its clients for certificates of CAs that a file
+// holds, and follows that file.
+package clientca
 
 import (
 	"bytes"
@@ -16,38 +18,38 @@ import (
 	"time"
 )
 
-// ClientCertificates says what becomes of clients without a certificate.
-type ClientCertificates string
+// Demand says what becomes of clients without a certificate.
+type Demand string
 
 // The choices. A certificate that is presented is verified in both cases.
 const (
-	ClientCertificatesOptional ClientCertificates = "optional"
-	ClientCertificatesRequired ClientCertificates = "required"
+	Optional Demand = "optional"
+	Required Demand = "required"
 )
 
 const (
-	// clientCAInterval is how often the file is read. See docs/decisions/0004.
-	clientCAInterval = time.Second
-	// maxClientCAs bounds the file, in bytes. A Secret holds at most 1 MiB.
-	maxClientCAs = 1 << 20
+	// interval is how often the file is read. See docs/decisions/0004.
+	interval = time.Second
+	// maxFile bounds the file, in bytes. A Secret holds at most 1 MiB.
+	maxFile = 1 << 20
 )
 
-// ClientCAs are the authorities whose certificates admit clients to talk to the
-// API. Who a client is, its session says, whatever its certificate does.
-type ClientCAs struct {
+// CAs are those whose certificates admit clients to talk to a server. Nothing else
+// follows from a certificate.
+type CAs struct {
 	file    string
 	log     *slog.Logger
-	current atomic.Pointer[clientCAs]
+	current atomic.Pointer[bundle]
 }
 
-type clientCAs struct {
+type bundle struct {
 	digest [sha256.Size]byte
 	pool   *x509.CertPool
 }
 
-// NewClientCAs reads a file of certificates in PEM, and fails if it can't be used.
-func NewClientCAs(file string, log *slog.Logger) (*ClientCAs, error) {
-	c := &ClientCAs{file: file, log: log}
+// New reads a file of certificates in PEM, and fails if it can't be used.
+func New(file string, log *slog.Logger) (*CAs, error) {
+	c := &CAs{file: file, log: log}
 	next, err := c.read()
 	if err != nil {
 		return nil, err
@@ -58,8 +60,8 @@ func NewClientCAs(file string, log *slog.Logger) (*ClientCAs, error) {
 
 // Follow takes every change of the file into use until ctx is done. A file that
 // can't be used changes nothing. It returns nil.
-func (c *ClientCAs) Follow(ctx context.Context) error {
-	ticker := time.NewTicker(clientCAInterval)
+func (c *CAs) Follow(ctx context.Context) error {
+	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
 	failure := ""
 	for {
@@ -74,41 +76,41 @@ func (c *ClientCAs) Follow(ctx context.Context) error {
 
 // poll takes the file into use if it changed. It returns why it can't be used, and
 // does not repeat what was the reason before.
-func (c *ClientCAs) poll(before string) (failure string) {
+func (c *CAs) poll(before string) (failure string) {
 	next, err := c.read()
 	switch {
 	case err != nil:
 		if err.Error() != before {
-			c.log.Error("the authorities of clients can't be reloaded; the last good ones stay in use", "error", err)
+			c.log.Error("the CAs of clients can't be reloaded; the last good ones stay in use", "error", err)
 		}
 		return err.Error()
 	case next.digest != c.current.Load().digest:
 		c.current.Store(next)
-		c.log.Info("authorities of clients taken into use", "file", c.file)
+		c.log.Info("CAs of clients taken into use", "file", c.file)
 	case before != "":
-		c.log.Info("the authorities of clients are as they were when they could be used", "file", c.file)
+		c.log.Info("the CAs of clients are as they were when they could be used", "file", c.file)
 	}
 	return ""
 }
 
-func (c *ClientCAs) read() (*clientCAs, error) {
+func (c *CAs) read() (*bundle, error) {
 	file, err := os.Open(c.file)
 	if err != nil {
-		return nil, fmt.Errorf("read the authorities of clients: %w", err)
+		return nil, fmt.Errorf("read the CAs of clients: %w", err)
 	}
 	defer file.Close() //nolint:errcheck // only read from
-	content, err := io.ReadAll(io.LimitReader(file, maxClientCAs+1))
+	content, err := io.ReadAll(io.LimitReader(file, maxFile+1))
 	if err != nil {
-		return nil, fmt.Errorf("read the authorities of clients: %w", err)
+		return nil, fmt.Errorf("read the CAs of clients: %w", err)
 	}
-	if len(content) > maxClientCAs {
-		return nil, fmt.Errorf("%s has more than %d bytes", c.file, maxClientCAs)
+	if len(content) > maxFile {
+		return nil, fmt.Errorf("%s has more than %d bytes", c.file, maxFile)
 	}
 	pool, err := parseCAs(content)
 	if err != nil {
 		return nil, fmt.Errorf("%s %w", c.file, err)
 	}
-	return &clientCAs{digest: sha256.Sum256(content), pool: pool}, nil
+	return &bundle{digest: sha256.Sum256(content), pool: pool}, nil
 }
 
 // parseCAs refuses a file of which a part can't be read: CertPool.AppendCertsFromPEM
@@ -138,19 +140,21 @@ func parseCAs(content []byte) (*x509.CertPool, error) {
 	}
 }
 
-// admit makes a server's TLS ask clients for a certificate. counted is told of each
-// connection whether it has one.
-func (c *ClientCAs) admit(base *tls.Config, how ClientCertificates, counted func(has bool)) *tls.Config {
+// Admit makes a server's TLS, by HTTP/1.1, ask clients for a certificate. counted, if not
+// nil, is told of each connection whether it has one.
+func (c *CAs) Admit(base *tls.Config, how Demand, counted func(has bool)) *tls.Config {
 	base.ClientAuth = tls.VerifyClientCertIfGiven
-	if how == ClientCertificatesRequired {
+	if how == Required {
 		base.ClientAuth = tls.RequireAndVerifyClientCert
 	}
 	// The server adds this to its own configuration only, not to those of connections.
 	base.NextProtos = []string{"http/1.1"}
-	// A session that is resumed would go by the authorities of its first connection.
+	// A session that is resumed would go by the CAs of its first connection.
 	base.SessionTicketsDisabled = true
 	base.VerifyConnection = func(state tls.ConnectionState) error {
-		counted(len(state.VerifiedChains) > 0)
+		if counted != nil {
+			counted(len(state.VerifiedChains) > 0)
+		}
 		return nil
 	}
 	base.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
