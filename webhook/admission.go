@@ -22,8 +22,9 @@ import (
 const DefaultMaxConnections = 512
 
 const (
-	// readHeaderTimeout also bounds the TLS handshake.
-	readHeaderTimeout = 5 * time.Second
+	// readHeaderTimeout also bounds the TLS handshake. It may be long, because who takes it
+	// gives way to others.
+	readHeaderTimeout = 10 * time.Second
 	// readTimeout and writeTimeout bound requests that the handler does not bound itself.
 	readTimeout  = 15 * time.Second
 	writeTimeout = 30 * time.Second

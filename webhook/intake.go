@@ -38,7 +38,7 @@ const (
 	freeBody = 16 << 10
 	// bodyBudget bounds the bodies above freeBody, all together. The largest takes 11 MiB
 	// while its buffer grows for the last time.
-	bodyBudget = 24 << 20
+	bodyBudget = 16 << 20
 	// bodyGrace is for how long such a body may arrive while others need its memory.
 	bodyGrace = time.Second
 
@@ -49,7 +49,7 @@ const (
 	usualCost = 1 << 20
 	// usualBudget and heavyBudget bound the memory of reviews that are being decided, those
 	// of usual size and the others. Of the heaviest there is one at a time.
-	usualBudget = 24 << 20
+	usualBudget = 16 << 20
 	heavyBudget = 2*maxBody + maxValues*valueCost
 	// turnPatience is how long a review waits for its turn. A heavy one takes a twentieth
 	// of that.

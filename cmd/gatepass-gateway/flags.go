@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	agentconfig "github.com/gatepass/gatepass/agent/config"
-	"github.com/gatepass/gatepass/gateway"
 	"github.com/gatepass/gatepass/gateway/config"
 	"github.com/gatepass/gatepass/gateway/handover"
 	"github.com/gatepass/gatepass/internal/clientca"

@@ -252,7 +252,7 @@ func (b *Budget) makeRoom(needing *Body) bool {
 		if body == needing || !body.reading {
 			continue
 		}
-		greedy := holds[body.client] > holds[needing.client]+needing.share && body.client != needing.client
+		greedy := holds[body.client] > holds[needing.client]
 		if !greedy && time.Since(body.began) < b.options.Grace {
 			continue
 		}

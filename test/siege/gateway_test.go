@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/test/await"
 	"github.com/gatepass/gatepass/test/product"
 )
 
@@ -37,6 +38,10 @@ func startGateway(t *testing.T) (s *target, token string) {
 		}
 	})
 	s = &target{gateway, trust, mostOfGateway}
+	await.Until(t, "the administrator's credentials are told", func() bool {
+		_, err := os.Stat(told)
+		return err == nil
+	}, gateway.Logs)
 	found := regexp.MustCompile(`Access ID: (\S+)\nAccess Key: (\S+)\n`).FindSubmatch(must(os.ReadFile(told))(t))
 	if found == nil {
 		t.Fatal("the gateway did not tell the administrator's credentials")

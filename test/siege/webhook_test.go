@@ -162,7 +162,7 @@ func TestTheWebhookWithstands(t *testing.T) {
 		}},
 		{"connections that say nothing", func(t *testing.T, s *siege) {
 			t.Helper()
-			s.once(connections(t, 8000), func(n int) { s.dial(fmt.Sprintf("127.0.1.%d", 1+n%4), false) })
+			s.once(connections(t, 4000), func(n int) { s.dial(fmt.Sprintf("127.0.1.%d", 1+n%4), false) })
 		}},
 		{"idle connections, from many addresses", func(t *testing.T, s *siege) {
 			t.Helper()
