@@ -37,6 +37,10 @@ func strip(after, before map[string]any) {
 	restoreEmpty(spec, wasSpec, "volumes")
 	spec["initContainers"] = without(spec["initContainers"], "gatepass-agent")
 	restoreEmpty(spec, wasSpec, "initContainers")
+	if n, now := len(array(wasSpec["imagePullSecrets"])), array(spec["imagePullSecrets"]); len(now) > n {
+		spec["imagePullSecrets"] = now[:n] // ours are at the end
+		restoreEmpty(spec, wasSpec, "imagePullSecrets")
+	}
 	for _, list := range []string{"initContainers", "containers"} {
 		old := array(wasSpec[list])
 		for i, c := range array(spec[list]) {

@@ -52,7 +52,9 @@ type settings struct {
 	agent      config.Config
 	image      string
 	pullPolicy string
-	resources  profile.Resources
+	// pullSecrets are names of Secrets that the pod must list.
+	pullSecrets []string
+	resources   profile.Resources
 	// resourcesGiven is set when the pod has a say in resources.
 	resourcesGiven bool
 	user           *int64
@@ -78,17 +80,18 @@ const (
 
 func newSettings(p *profile.Resolved) *settings {
 	return &settings{
-		agent:      p.Agent,
-		image:      p.Image,
-		pullPolicy: p.ImagePullPolicy,
-		resources:  p.Resources,
-		user:       p.RunAsUser,
-		group:      p.RunAsGroup,
-		audience:   p.Audience,
-		expiration: p.ExpirationSeconds,
-		leftOut:    p.ExcludeContainers,
-		mountPath:  defaultMountPath,
-		tokenFile:  defaultTokenFile,
+		agent:       p.Agent,
+		image:       p.Image,
+		pullPolicy:  p.ImagePullPolicy,
+		pullSecrets: p.ImagePullSecrets,
+		resources:   p.Resources,
+		user:        p.RunAsUser,
+		group:       p.RunAsGroup,
+		audience:    p.Audience,
+		expiration:  p.ExpirationSeconds,
+		leftOut:     p.ExcludeContainers,
+		mountPath:   defaultMountPath,
+		tokenFile:   defaultTokenFile,
 	}
 }
 

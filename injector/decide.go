@@ -121,6 +121,7 @@ func additions(pod *podView, get []container, s *settings, id identity, injected
 	if _, ok := pod.Metadata.Annotations[Prefix+keyStatus]; !ok {
 		p.status(pod.Metadata.Annotations == nil)
 	}
+	p.pullSecrets(pod, s)
 	if !injected {
 		p.volumes(s, pod.Spec.Volumes == nil)
 	}
@@ -155,6 +156,30 @@ func (p *patch) status(missing bool) {
 		p.raw(value)
 	}
 	p.end()
+}
+
+// pullSecrets adds the profile's Secrets for the agent's image where the pod
+// does not list them. What a service account has for its pods is there already:
+// the ServiceAccount admission plugin gives it to pods without any, and comes
+// before webhooks (AllOrderedPlugins in k8s.io/kubernetes/pkg/kubeapiserver/options).
+func (p *patch) pullSecrets(pod *podView, s *settings) {
+	open := pod.Spec.PullSecrets == nil
+	for _, name := range s.pullSecrets {
+		if slices.Contains(pod.Spec.PullSecrets, referenceView{name}) {
+			continue
+		}
+		if open {
+			p.add("spec", "imagePullSecrets")
+			p.raw("[]")
+			p.end()
+			open = false
+		}
+		p.add("spec", "imagePullSecrets", "-")
+		p.raw("{")
+		p.textField("name", name)
+		p.raw("}")
+		p.end()
+	}
 }
 
 func (p *patch) volumes(s *settings, missing bool) {

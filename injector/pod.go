@@ -37,9 +37,14 @@ type specView struct {
 	DNSConfig       *dnsView          `json:"dnsConfig"`
 	SecurityContext *securityView     `json:"securityContext"`
 	Resources       *poolView         `json:"resources"`
+	PullSecrets     []referenceView   `json:"imagePullSecrets"`
 	Volumes         []volumeView      `json:"volumes"`
 	InitContainers  []containerView   `json:"initContainers"`
 	Containers      []containerView   `json:"containers"`
+}
+
+type referenceView struct {
+	Name string `json:"name"`
 }
 
 type dnsView struct {

@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/gatepass/gatepass/agent/config"
@@ -24,6 +26,7 @@ func (v *validator) agent(p *field.Path, c *Agent, r *Resolved) {
 	default:
 		v.errs = append(v.errs, field.NotSupported(p.Child("imagePullPolicy"), c.ImagePullPolicy, []string{"Always", "IfNotPresent", "Never"}))
 	}
+	r.ImagePullSecrets = v.secrets(p.Child("imagePullSecrets"), c.ImagePullSecrets)
 	var err error
 	if c.Mode != "" {
 		if r.Agent.Mode, err = config.ParseMode(c.Mode); err != nil {
@@ -56,6 +59,19 @@ func (v *validator) agent(p *field.Path, c *Agent, r *Resolved) {
 	v.id(p.Child("runAsGroup"), c.RunAsGroup)
 	r.Resources = c.Resources
 	v.resources(p.Child("resources"), c.Resources)
+}
+
+func (v *validator) secrets(p *field.Path, references []SecretReference) []string {
+	var names []string
+	for i, reference := range references {
+		if reasons := validation.IsDNS1123Subdomain(reference.Name); len(reasons) > 0 {
+			v.invalid(p.Index(i).Child("name"), reference.Name, strings.Join(reasons, "; "))
+		} else if slices.Contains(names, reference.Name) {
+			v.errs = append(v.errs, field.Duplicate(p.Index(i).Child("name"), reference.Name))
+		}
+		names = append(names, reference.Name)
+	}
+	return names
 }
 
 // minMetricsPort is the lowest that needs no privilege on every node, see

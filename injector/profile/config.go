@@ -71,6 +71,8 @@ type Agent struct {
 	Image string `json:"image"`
 	// ImagePullPolicy is left to Kubernetes when empty.
 	ImagePullPolicy string `json:"imagePullPolicy"`
+	// ImagePullSecrets are added to the pod's: Secrets in the pod's namespace.
+	ImagePullSecrets []SecretReference `json:"imagePullSecrets"`
 	// Mode is init (the default) or sidecar.
 	Mode string `json:"mode"`
 	// Timeout is a Go duration. Default: 60s.
@@ -87,6 +89,11 @@ type Agent struct {
 	RunAsUser  *int64    `json:"runAsUser"`
 	RunAsGroup *int64    `json:"runAsGroup"`
 	Resources  Resources `json:"resources"`
+}
+
+// SecretReference names a Secret, as in a pod's imagePullSecrets.
+type SecretReference struct {
+	Name string `json:"name"`
 }
 
 // Resources are the agent container's.

@@ -102,6 +102,8 @@ func TestMistakes(t *testing.T) {
 				`resources.limits.memory: Invalid value: "8Mi": "8Mi" is less than the agent needs`, `resources.limits.ephemeral-storage: Invalid value: "8k": "8k" is 8000 bytes`}},
 		{"names that no container could have", strings.Replace(good, "overrides:", "excludeContainers: [Log_Shipper, a, a]\n    overrides:", 1),
 			[]string{`excludeContainers[0]: Invalid value: "Log_Shipper"`, `excludeContainers[2]: Duplicate value: "a"`}},
+		{"names that no Secret could have", strings.Replace(good, "agent:v0.1.0}", "agent:v0.1.0, imagePullSecrets: [{name: Pull Me}, {name: a}, {name: a}, {}]}", 1),
+			[]string{`agent.imagePullSecrets[0].name: Invalid value: "Pull Me"`, `agent.imagePullSecrets[2].name: Duplicate value: "a"`, `agent.imagePullSecrets[3].name: Invalid value: ""`}},
 		{"an agent that is wrong throughout", strings.Replace(good, "{image: ghcr.io/gatepass/agent:v0.1.0}",
 			"{image: 'a b', imagePullPolicy: Sometimes, mode: sidcar, timeout: soon, checkInterval: 5s, logLevel: trace, metricsPort: 80, runAsUser: 0, runAsGroup: -1, resources: {requests: {cpu: lots, memory: 2Mi}, limits: {memory: 1Mi}}}", 1),
 			[]string{`agent.image: Invalid`, `agent.imagePullPolicy: Unsupported value: "Sometimes"`, `agent.mode: Invalid value: "sidcar"`, `agent.timeout: Invalid value: "soon"`, `agent.checkInterval: Invalid value: "5s": 5s is out of range; use 10s to 1h0m0s, or 0 for never`, `agent.logLevel: Invalid value: "trace"`, `agent.metricsPort: Invalid value: 80: must be 1024 to 65535`,

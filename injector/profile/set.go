@@ -27,9 +27,11 @@ type Resolved struct {
 
 	Image           string
 	ImagePullPolicy string
-	Resources       Resources
-	RunAsUser       *int64
-	RunAsGroup      *int64
+	// ImagePullSecrets are names, in the profile's order.
+	ImagePullSecrets []string
+	Resources        Resources
+	RunAsUser        *int64
+	RunAsGroup       *int64
 
 	Audience          string
 	ExpirationSeconds int64

@@ -3,7 +3,9 @@ package admission_test
 import (
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/gatepass/gatepass/test/await"
 	"github.com/gatepass/gatepass/test/neighbour"
@@ -62,6 +64,56 @@ func TestContainersOfOtherWebhooksGetTheSession(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The ServiceAccount admission plugin gives a pod the Secrets of its account
+// only if it has none. Ours come later, and must not take their place, also
+// when the API server asks again.
+func TestSecretsForTheAgentsImageDoNotReplaceThoseOfTheAccount(t *testing.T) {
+	namespace, err := shared.cluster.CreateNamespace(t.Context(), "pull", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Name: "puller"}, ImagePullSecrets: []corev1.LocalObjectReference{{Name: "of-the-account"}, {Name: "shared"}}}
+	if _, err := shared.cluster.Client.CoreV1().ServiceAccounts(namespace).Create(t.Context(), account, metav1.CreateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	secrets := func(own ...any) (got []any, late bool) {
+		pod := annotated("mypod1", map[string]string{"gatepass.dev/inject": "true", "gatepass.dev/profile": "pulled"})
+		at(pod, "spec")["serviceAccountName"] = account.Name
+		if own != nil {
+			at(pod, "spec")["imagePullSecrets"] = own
+		}
+		created, _, err := shared.create(t.Context(), namespace, pod, true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range objects(at(created, "spec")["imagePullSecrets"]) {
+			got = append(got, s["name"])
+		}
+		return got, named(at(created, "spec")["containers"], "late") != nil
+	}
+	check := func() {
+		t.Helper()
+		for _, row := range []struct{ own, want []any }{
+			{nil, []any{"of-the-account", "shared", "mirror"}},
+			{[]any{object{"name": "team"}}, []any{"team", "mirror", "shared"}},
+		} {
+			got, _ := secrets(row.own...)
+			if diff := cmp.Diff(row.want, got); diff != "" {
+				t.Error(diff)
+			}
+		}
+	}
+	check()
+	neighbour.Start(t, shared.cluster.Client, neighbour.Options{
+		Configuration: "z-neighbour", Namespace: namespace, Container: corev1.Container{Name: "late", Image: "example.com/late:v1"},
+	})
+	await.Until(t, "the API server to call the other webhook", func() bool {
+		_, late := secrets()
+		return late
+	})
+	check()
 }
 
 func count(v any, name string) int {

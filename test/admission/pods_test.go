@@ -201,6 +201,11 @@ func strip(pod, before object) {
 	spec := at(pod, "spec")
 	drop(spec, "volumes", "gatepass-session", "gatepass-identity")
 	drop(spec, "initContainers", "gatepass-agent")
+	for _, s := range objects(spec["imagePullSecrets"]) {
+		if name := fmt.Sprint(s["name"]); named(at(before, "spec")["imagePullSecrets"], name) == nil {
+			drop(spec, "imagePullSecrets", name)
+		}
+	}
 	for _, list := range []string{"initContainers", "containers"} {
 		for _, c := range objects(spec[list]) {
 			drop(c, "volumeMounts", "gatepass-session")
