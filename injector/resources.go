@@ -81,7 +81,8 @@ const (
 // keepScalable gives a sidecar a request where all other containers have one:
 // a HorizontalPodAutoscaler computes the share of what is requested, and stops
 // when one container of the pod, native sidecars included, requests nothing
-// (calculateRequests in k8s.io/kubernetes/pkg/controller/podautoscaler). In
+// (calculatePodRequestsFromContainers in
+// k8s.io/kubernetes/pkg/controller/podautoscaler). In
 // other pods no such autoscaler works, and a BestEffort pod stays one.
 func (s *settings) keepScalable(pod *podView) {
 	requests, limits := &s.resources.Requests, &s.resources.Limits
