@@ -108,6 +108,13 @@ func Overridable() []string {
 
 // Annotations lists all of our annotations.
 func Annotations() []Annotation {
+	return slices.Concat(podAnnotations(), loginAnnotations(), agentAnnotations(), []Annotation{
+		{Name: keyStatus, Value: statusInjected, Meaning: "set by Gatepass for people to read; never trusted"},
+	})
+}
+
+// podAnnotations say whether and where the pod gets a session.
+func podAnnotations() []Annotation {
 	return []Annotation{
 		{Name: keyInject, Value: "true or false", Meaning: "opt in; the label of the same key also works"},
 		{Name: keyProfile, Value: "name", Meaning: "which of the administrator's profiles; default if not set"},
@@ -123,6 +130,12 @@ func Annotations() []Annotation {
 		{Name: "token-file", Value: "file name", Meaning: "the session token's file in that folder", apply: applyTokenFile},
 		{Name: "token-mode", Value: "octal mode", Meaning: "that file's mode",
 			apply: func(s *settings, v string) (err error) { s.tokenMode, err = config.ParseFileMode(v); return err }},
+	}
+}
+
+// loginAnnotations say with what the agent logs in.
+func loginAnnotations() []Annotation {
+	return []Annotation{
 		{Name: "audience", Value: "text", Meaning: "audience of the projected token",
 			apply: func(s *settings, v string) error { s.audience = v; return checkName(v) }},
 		{Name: "token-expiration-seconds", Value: "600 or more", Meaning: "life of the projected token", apply: applyExpiration},
@@ -135,6 +148,12 @@ func Annotations() []Annotation {
 		{Name: "auth-path", Value: "path", Meaning: "mount path of the auth method", protocol: config.ProtocolVault, apply: applyAuthPath},
 		{Name: "auth-namespace", Value: "name", Meaning: "namespace of the auth method", protocol: config.ProtocolVault,
 			apply: func(s *settings, v string) error { s.agent.AuthNamespace = v; return checkName(v) }},
+	}
+}
+
+// agentAnnotations are about the agent's container.
+func agentAnnotations() []Annotation {
+	return []Annotation{
 		{Name: "agent-image", Value: "image", Meaning: "the agent's image",
 			apply: func(s *settings, v string) error { s.image = v; return profile.CheckImage(v) }},
 		{Name: "agent-requests-cpu", Value: "quantity", Meaning: "the agent's request for CPU",
@@ -169,7 +188,6 @@ func Annotations() []Annotation {
 			apply: func(s *settings, v string) (err error) { s.agent.LogLevel, err = config.ParseLogLevel(v); return err }},
 		{Name: "timeout", Value: "duration", Meaning: "how long the agent tries before the pod's start fails",
 			apply: func(s *settings, v string) (err error) { s.agent.Timeout, err = config.ParseTimeout(v); return err }},
-		{Name: keyStatus, Value: statusInjected, Meaning: "set by Gatepass for people to read; never trusted"},
 	}
 }
 

@@ -173,7 +173,8 @@ func (a *anything) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 	return (*quantity)(a).UnmarshalJSONFrom(dec)
 }
 
-func (a anything) present() bool {
+// hasContent reports whether there is a value, and not an empty object.
+func hasContent(a anything) bool {
 	return !absent(quantity(a)) && len(bytes.Trim(a, " \t\r\n{}")) > 0
 }
 

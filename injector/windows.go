@@ -77,4 +77,4 @@ func (t *nodeTermView) windows() bool {
 
 // forWindows reports whether there are options for Windows. An empty object is
 // what templates leave.
-func (s *securityView) forWindows() bool { return s != nil && s.WindowsOptions.present() }
+func (s *securityView) forWindows() bool { return s != nil && hasContent(s.WindowsOptions) }
