@@ -9,8 +9,8 @@ import (
 // alias returns the path with /run for /var/run: the one is a link to the other
 // in most images (FHS 3.0, section 5.13).
 func alias(p string) string {
-	if rest, ok := strings.CutPrefix(p, "/var/run"); ok && (rest == "" || rest[0] == '/') {
-		return "/run" + rest
+	if p == "/var/run" || inside(p, "/var/run") {
+		return p[len("/var"):]
 	}
 	return p
 }
@@ -21,7 +21,12 @@ func samePath(a, b string) bool { return alias(a) == alias(b) }
 // below reports whether p lies in the directory, by its own name or its
 // alias'.
 func below(p, directory string) bool {
-	return strings.HasPrefix(p, directory+"/") || strings.HasPrefix(alias(p), alias(directory)+"/")
+	return inside(p, directory) || inside(alias(p), alias(directory))
+}
+
+// inside is below without aliases.
+func inside(p, directory string) bool {
+	return len(p) > len(directory) && p[len(directory)] == '/' && strings.HasPrefix(p, directory)
 }
 
 // checkMountPath refuses directories that a container can't do without: the
