@@ -17,13 +17,6 @@ import (
 	"github.com/gatepass/gatepass/agent/gatetest/trespass"
 )
 
-// asNobody has a command run as a user whom file modes bind.
-func asNobody(cmd *exec.Cmd) {
-	if os.Getuid() == 0 {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-	}
-}
-
 // Another process of the agent's user, which looks for it without a pause, gets
 // into it between its start and PR_SET_DUMPABLE; not so if the program has the
 // mode of the image.

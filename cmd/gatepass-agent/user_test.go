@@ -17,11 +17,14 @@ import (
 const nobody = 65532
 
 // TestOrdinaryUser runs the real program as a user whom file modes bind, which
-// root is not.
+// root is not, and with the mode that it has in the image: its user can't read it.
 func TestOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	program := build(t, ".")
 	letIn(t, filepath.Dir(program))
+	if err := os.Chmod(program, 0o111); err != nil {
+		t.Fatal(err)
+	}
 	url, ca := gatetest.NewServer(t, func(w http.ResponseWriter, _ *http.Request) {
 		gatetest.Grant(w, "the-session-token", time.Now().Add(time.Hour))
 	})
@@ -61,9 +64,7 @@ func TestOrdinaryUser(t *testing.T) {
 			for k, v := range env {
 				cmd.Env = append(cmd.Env, k+"="+v)
 			}
-			if os.Getuid() == 0 {
-				cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
-			}
+			asNobody(cmd)
 			out, _ := cmd.CombinedOutput()
 			if got := cmd.ProcessState.ExitCode(); got != tt.code {
 				t.Fatalf("exit code %d, want %d: %s", got, tt.code, out)
@@ -79,6 +80,13 @@ func TestOrdinaryUser(t *testing.T) {
 				t.Errorf("%v, %v", info, err)
 			}
 		})
+	}
+}
+
+// asNobody has a command run as a user whom file modes bind.
+func asNobody(cmd *exec.Cmd) {
+	if os.Getuid() == 0 {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
 	}
 }
 
