@@ -41,3 +41,26 @@ func TestAMountTakesNoAuthMethodsConfig(t *testing.T) {
 		t.Errorf("its own role: %d %s", got.status, got.text)
 	}
 }
+
+// A config is written whole, so that the token of a reviewer goes to no server that it was
+// not written together with.
+func TestAReviewersTokenGoesWithItsConfig(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.withCatalog(t)
+	const path = Prefix + "auth/kubernetes/config"
+	with := `{"kubernetes_host":"https://k8s.example","token_reviewer_jwt":"a.b.c"}`
+	for name, body := range map[string]string{
+		"another host": `{"kubernetes_host":"https://evil.example","disable_local_ca_jwt":true}`,
+		"no host":      `{"disable_local_ca_jwt":true}`,
+	} {
+		for _, write := range []string{with, body} {
+			if got := r.do(t, "POST", path, write); got.status != http.StatusNoContent {
+				t.Fatalf("%s: %d %s", name, got.status, got.text)
+			}
+		}
+		if got := r.do(t, "GET", path, ""); got.Data["token_reviewer_jwt_set"] != false || got.Data["kubernetes_host"] == "https://k8s.example" {
+			t.Errorf("%s: %s", name, got.text)
+		}
+	}
+}
