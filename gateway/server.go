@@ -16,6 +16,7 @@ import (
 
 	"github.com/gatepass/gatepass/internal/clientca"
 	"github.com/gatepass/gatepass/internal/connlimit"
+	"github.com/gatepass/gatepass/internal/readiness"
 	"github.com/gatepass/gatepass/internal/serverlog"
 )
 
@@ -85,9 +86,10 @@ type ServerOptions struct {
 
 // Server runs the gateway's listeners.
 type Server struct {
-	options  ServerOptions
-	listener *connlimit.Listener // of the API
-	draining atomic.Bool
+	options   ServerOptions
+	listener  *connlimit.Listener // of the API
+	draining  atomic.Bool
+	readiness *readiness.Log
 	// certified counts the connections to the API with a client certificate, and
 	// uncertified those without.
 	certified, uncertified atomic.Int64
@@ -103,7 +105,8 @@ func NewServer(o ServerOptions) (*Server, error) {
 	}
 	connections := orDefault(o.MaxConnections, DefaultMaxConnections)
 	each := orDefault(o.MaxClientConnections, max(1, connections*3/4))
-	s := &Server{options: o, listener: connlimit.New(o.APIListener, connlimit.Options{Total: connections, PerClient: each})}
+	s := &Server{options: o, readiness: readiness.NewLog(o.Logger)}
+	s.listener = connlimit.New(o.APIListener, connlimit.Options{Total: connections, PerClient: each})
 	if o.Registry == nil {
 		return s, nil
 	}
@@ -252,8 +255,12 @@ func (s *Server) health() http.Handler {
 		writeRaw(w, http.StatusOK, []byte(`{"status":"ok"}`))
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := s.Ready(); err != nil {
-			writeRefusal(w, refuse(http.StatusServiceUnavailable, "not ready: %s", err))
+		err := s.Ready()
+		if !errors.Is(err, errDraining) { // which is logged already
+			s.readiness.Check(err)
+		}
+		if err != nil {
+			writeRefusal(w, refuse(http.StatusServiceUnavailable, "not ready: %s", readiness.Text(err)))
 			return
 		}
 		writeRaw(w, http.StatusOK, []byte(`{"status":"ok"}`))

@@ -176,6 +176,33 @@ func TestServerReadiness(t *testing.T) {
 	expect("again with all it needs", http.StatusOK, "ok")
 }
 
+// waits is a reason not to be ready that ends by itself.
+type waits struct{}
+
+func (waits) Error() string { return "the CA is new" }
+
+func (waits) Remaining(time.Time) time.Duration { return 150 * time.Second }
+
+// A kubelet's event only has the status of the probe's answer.
+func TestAServerThatIsNotReadyLogsWhyAndForHowLong(t *testing.T) {
+	t.Parallel()
+	log := &records{}
+	r := run(t, http.NotFoundHandler(), 0, func() error { return waits{} }, func(o *ServerOptions) {
+		o.Logger = slog.New(slog.NewJSONHandler(log, nil))
+	})
+	for range 2 {
+		if status, body := r.get(t, r.health+"/readyz"); status != http.StatusServiceUnavailable || !strings.Contains(body, "the CA is new, 2m30s from now") {
+			t.Errorf("%d %s", status, body)
+		}
+	}
+	log.mu.Lock()
+	got := log.lines.String()
+	log.mu.Unlock()
+	if strings.Count(got, `"reason":"the CA is new","remaining":"2m30s"`) != 1 {
+		t.Errorf("logged %s", got)
+	}
+}
+
 func TestServerStaysUpDuringTheShutdownDelay(t *testing.T) {
 	t.Parallel()
 	r := run(t, http.NotFoundHandler(), 300*time.Millisecond, func() error { return nil })

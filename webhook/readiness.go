@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"net/http"
 	"sync/atomic"
+
+	readinesslog "github.com/gatepass/gatepass/internal/readiness"
 )
 
 // readiness answers the kubelet's probes.
 type readiness struct {
 	checks   []check
 	draining atomic.Bool
+	log      *readinesslog.Log
 }
 
 type check struct {
@@ -40,8 +43,12 @@ func (r *readiness) mux() *http.ServeMux {
 	// nor a missing certificate.
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if err := r.err(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		err := r.err()
+		if !r.draining.Load() { // which is logged already
+			r.log.Check(err)
+		}
+		if err != nil {
+			http.Error(w, readinesslog.Text(err), http.StatusServiceUnavailable)
 			return
 		}
 		_, _ = fmt.Fprintln(w, "ok")

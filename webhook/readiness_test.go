@@ -2,10 +2,13 @@ package webhook
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	readinesslog "github.com/gatepass/gatepass/internal/readiness"
 )
 
 func TestReadiness(t *testing.T) {
@@ -26,7 +29,7 @@ func TestReadiness(t *testing.T) {
 		{"the webhook is shutting down", fine, fine, true, http.StatusServiceUnavailable, []string{"shutting down"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			r := &readiness{checks: []check{{"config", row.config}, {"certificate", row.cert}}}
+			r := &readiness{checks: []check{{"config", row.config}, {"certificate", row.cert}}, log: readinesslog.NewLog(slog.New(slog.DiscardHandler))}
 			if row.draining {
 				r.drain()
 			}
@@ -46,6 +49,20 @@ func TestReadiness(t *testing.T) {
 				t.Errorf("not alive: %d", alive.Code)
 			}
 		})
+	}
+}
+
+func TestAWebhookThatIsNotReadyLogsWhy(t *testing.T) {
+	var log strings.Builder
+	r := &readiness{
+		checks: []check{{"config", func() error { return errors.New("none loaded") }}},
+		log:    readinesslog.NewLog(slog.New(slog.NewJSONHandler(&log, nil))),
+	}
+	for range 2 {
+		r.mux().ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/readyz", http.NoBody))
+	}
+	if got := log.String(); strings.Count(got, `"reason":"config: none loaded"`) != 1 {
+		t.Errorf("logged %s", got)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gatepass/gatepass/internal/clientca"
+	readinesslog "github.com/gatepass/gatepass/internal/readiness"
 )
 
 // Path is where the API server posts AdmissionReviews.
@@ -79,6 +80,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{options: o, profiles: p, metrics: m}
 	s.handler = newHandler(p.current, &s.ready.draining, m, o.Logger)
 	m.bodies(s.handler.intake.bodies)
+	s.ready.log = readinesslog.NewLog(o.Logger)
 	s.ready.checks = []check{
 		{"config", p.ready},
 		{"certificate", o.Certificate.Ready},
