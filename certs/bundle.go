@@ -70,12 +70,7 @@ func mergeBundle(existing []byte, current *x509.Certificate, now time.Time) []by
 	certs = append(certs[:min(len(certs), maxBundle-1)], current)
 	slices.SortFunc(certs, newestFirst)
 
-	var merged bytes.Buffer
-	for _, cert := range certs {
-		// Writing to a bytes.Buffer can't fail, and there are no headers.
-		_ = pem.Encode(&merged, &pem.Block{Type: pemCertificate, Bytes: cert.Raw})
-	}
-	return merged.Bytes()
+	return encodeBundle(certs)
 }
 
 func newestFirst(a, b *x509.Certificate) int {

@@ -16,6 +16,17 @@ import (
 // ErrNoCertificate says that there is nothing to serve with yet.
 var ErrNoCertificate = errors.New("no serving certificate yet")
 
+// WaitError says that a server's certificate can be used from a time on, without
+// anything being done.
+type WaitError struct{ Until time.Time }
+
+func (e *WaitError) Error() string {
+	return "the CA is new and was not signed by the one before; clients may know it from " + e.Until.UTC().Format(time.RFC3339) + " only"
+}
+
+// Remaining returns how much of the wait is left.
+func (e *WaitError) Remaining(now time.Time) time.Duration { return max(0, e.Until.Sub(now)) }
+
 // validAt reports why a certificate is of no use at a moment.
 func validAt(cert *x509.Certificate, now time.Time) error {
 	switch {

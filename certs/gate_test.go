@@ -2,6 +2,7 @@ package certs
 
 import (
 	"crypto/tls"
+	"errors"
 	"log/slog"
 	"strings"
 	"testing"
@@ -248,6 +249,17 @@ func TestAProcessThatStartsInARotationWaits(t *testing.T) {
 			g.publish(young)
 			g.expectReady(true)
 		}},
+		{"also if the other CA was made in the same second", func(g *gateTest, young *testCA, leaf *tls.Certificate) {
+			now := time.Now()
+			g.restart(leaf, young, newTestCA(g.t, "ca", now, now.Add(24*time.Hour)))
+			g.expectReady(false)
+		}},
+		{"not if the other CA is younger still", func(g *gateTest, young *testCA, leaf *tls.Certificate) {
+			pass(time.Second)
+			now := time.Now()
+			g.restart(leaf, young, newTestCA(g.t, "ca", now, now.Add(24*time.Hour)))
+			g.expectReady(true)
+		}},
 		{"not if the other authority has expired", func(g *gateTest, young *testCA, leaf *tls.Certificate) {
 			now := time.Now()
 			g.restart(leaf, newTestCA(g.t, "ca", now.Add(-2*time.Hour), now.Add(-time.Hour)), young)
@@ -262,5 +274,91 @@ func TestAProcessThatStartsInARotationWaits(t *testing.T) {
 				test.run(g, young, young.leaf(t, now, now.Add(4*time.Hour), gateNames...))
 			})
 		})
+	}
+}
+
+// signedByFirst is a CA that was made now, and the lineage in which the first one
+// has signed it.
+func (g *gateTest) signedByFirst() (*testCA, lineage) {
+	now := time.Now()
+	young := newTestCA(g.t, "ca", now, now.Add(24*time.Hour))
+	secret := caSecret{}
+	for _, ca := range []*testCA{g.first, young} {
+		secret.replace(g.t, ca)
+		if err := secret.advance(g.t, now); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+	return young, secret.lineage(g.t)
+}
+
+func TestACrossSignedCA(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		run  func(g *gateTest, young *testCA, leaf *tls.Certificate, signed lineage)
+	}{
+		{"is not served with before the previous one has signed it", func(g *gateTest, young *testCA, leaf *tls.Certificate, signed lineage) {
+			g.publish(g.first, young)
+			g.observeCA(lineage{current: young.cert}, time.Now())
+			g.expect(leaf, g.firstLeaf)
+			pass(time.Hour)
+			g.expect(leaf, g.firstLeaf)
+			g.observeCA(signed, time.Now())
+			g.expectChain(leaf, leaf, 1)
+		}},
+		{"is served with after the delay, before its own publication", func(g *gateTest, _ *testCA, leaf *tls.Certificate, signed lineage) {
+			g.observeCA(signed, time.Now())
+			g.expect(leaf, g.firstLeaf)
+			pass(gateDelay - time.Nanosecond)
+			g.expect(leaf, g.firstLeaf)
+			pass(time.Nanosecond)
+			g.expectChain(leaf, leaf, 1)
+			g.expectReady(true)
+		}},
+		{"has a process that starts ready at once", func(g *gateTest, young *testCA, leaf *tls.Certificate, signed lineage) {
+			g.restart(leaf, g.first, young)
+			g.crossSigned = true
+			g.expectReady(false) // the Secret was not read yet
+			g.observeCA(signed, time.Now())
+			g.expectReady(true)
+			g.expectChain(leaf, leaf, 1)
+		}},
+		{"has a process that starts ready before the CA is published", func(g *gateTest, _ *testCA, leaf *tls.Certificate, signed lineage) {
+			g.restart(leaf, g.first)
+			g.crossSigned = true
+			g.observeCA(signed, time.Now())
+			g.expectReady(true)
+		}},
+		{"has a process that starts wait if nothing signed it, and say for how long", func(g *gateTest, young *testCA, leaf *tls.Certificate, _ lineage) {
+			g.restart(leaf, g.first, young)
+			g.crossSigned = true
+			g.observeCA(lineage{current: young.cert, complete: true}, time.Now())
+			pass(gateDelay / 4)
+			var wait *WaitError
+			if err := g.ready(time.Now()); !errors.As(err, &wait) || wait.Remaining(time.Now()) != gateDelay*3/4 {
+				g.t.Errorf("ready: %v", err)
+			}
+			pass(gateDelay * 3 / 4)
+			g.expectReady(true)
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGateTest(t)
+				g.crossSigned = true
+				young, signed := g.signedByFirst()
+				now := time.Now()
+				test.run(g, young, young.leaf(t, now, now.Add(4*time.Hour), gateNames...), signed)
+			})
+		})
+	}
+}
+
+// expectChain checks what is served, and with how many cross certificates.
+func (g *gateTest) expectChain(newest, want *tls.Certificate, cross int) {
+	g.t.Helper()
+	got := g.choose(newest, time.Now())
+	if got.Leaf != want.Leaf || len(got.Certificate) != 1+cross {
+		g.t.Fatalf("serving the certificate that ends at %s with %d others", got.Leaf.NotAfter, len(got.Certificate)-1)
 	}
 }

@@ -9,21 +9,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/tools/cache"
 )
 
-const (
-	// refreshInterval is how often the publisher looks again without being
-	// told to, for expired certificates and lost events.
-	refreshInterval = time.Minute
-
-	// requestTimeout bounds each call of the API server.
-	requestTimeout = 10 * time.Second
-)
+// requestTimeout bounds each call of the API server.
+const requestTimeout = 10 * time.Second
 
 // errWaiting says that something must come into being before there is
 // anything to publish. Others are at work on it.
@@ -34,14 +26,12 @@ type publisher struct {
 	target *target
 	// authority returns the current authority's certificate.
 	authority func(context.Context) (*x509.Certificate, error)
-	// rotated receives when the authority has changed.
-	rotated <-chan struct{}
 	// observe is told what is published, whenever that changes.
 	observe   func(bundles [][]byte, now time.Time)
 	onPublish func(error)
 	logger    *slog.Logger
 
-	// changed has room for one: it says to look, not what there is to see.
+	// changed receives when the target or the CA has changed.
 	changed chan struct{}
 	// waiting is the last reason that was told for having nothing to publish.
 	waiting string
@@ -52,9 +42,7 @@ type publisher struct {
 
 // run publishes until ctx is done.
 func (p *publisher) run(ctx context.Context) {
-	informerLog := logr.FromSlogHandler(p.logger.Handler())
-	_, informer := cache.NewInformerWithOptions(cache.InformerOptions{
-		Logger:        &informerLog,
+	defer follow(ctx, p.logger, cache.InformerOptions{
 		ListerWatcher: p.target.listWatch,
 		ObjectType:    p.target.objectType,
 		Handler: cache.ResourceEventHandlerFuncs{
@@ -62,43 +50,16 @@ func (p *publisher) run(ctx context.Context) {
 			UpdateFunc: func(_, item any) { p.see(item) },
 			DeleteFunc: func(any) { p.vanish() },
 		},
-	})
-	var running sync.WaitGroup
-	// The reflector takes its logger from the context.
-	running.Go(func() { informer.RunWithContext(logr.NewContext(ctx, informerLog)) })
-	defer running.Wait()
-
-	ticker := time.NewTicker(refreshInterval)
-	defer ticker.Stop()
-	var current *x509.Certificate
-	backoff := newBackoff()
-	var retry <-chan time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-p.rotated:
-			current = nil
-		case <-ticker.C:
-			current = nil
-		case <-p.changed:
-		case <-retry:
-		}
-		var err error
-		if current, err = p.publish(ctx, current); err != nil {
-			retry = time.After(backoff.Step())
-			continue
-		}
-		retry, backoff = nil, newBackoff()
-	}
+	})()
+	repeat(ctx, p.changed, p.publish)
 }
 
-// publish brings the published bundle up to date. It reads the authority's
-// certificate if current is nil, and returns it.
-func (p *publisher) publish(ctx context.Context, current *x509.Certificate) (*x509.Certificate, error) {
+// publish brings the published bundle up to date. It reads the CA each time: to
+// merge one that was replaced meanwhile would bring a stolen one back.
+func (p *publisher) publish(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	current, changed, err := p.tryPublish(ctx, current)
+	current, changed, err := p.tryPublish(ctx)
 	switch {
 	case errors.Is(err, errWaiting):
 		p.wait(err)
@@ -112,7 +73,7 @@ func (p *publisher) publish(ctx context.Context, current *x509.Certificate) (*x5
 		p.logger.Info("CA bundle published", "target", p.target.String(), "ca_not_after", current.NotAfter)
 		p.notify(nil)
 	}
-	return current, err
+	return err
 }
 
 // wait says once why there is nothing to publish.
@@ -123,15 +84,14 @@ func (p *publisher) wait(reason error) {
 	}
 }
 
-func (p *publisher) tryPublish(ctx context.Context, current *x509.Certificate) (_ *x509.Certificate, changed bool, err error) {
-	if current == nil {
-		if current, err = p.authority(ctx); err != nil {
-			return nil, false, err
-		}
-	}
+func (p *publisher) tryPublish(ctx context.Context) (current *x509.Certificate, changed bool, err error) {
 	p.mu.Lock()
 	latest := p.latest
 	p.mu.Unlock()
+	// After latest, so that the CA is not older than what it is merged into.
+	if current, err = p.authority(ctx); err != nil {
+		return nil, false, err
+	}
 	if latest == nil {
 		return current, false, fmt.Errorf("%w: %s does not exist, or may not be read", errWaiting, p.target)
 	}
@@ -174,10 +134,7 @@ func (p *publisher) setLatest(latest *publication) {
 	p.mu.Lock()
 	p.latest = latest
 	p.mu.Unlock()
-	select {
-	case p.changed <- struct{}{}:
-	default:
-	}
+	wake(p.changed)
 }
 
 func (p *publisher) notify(err error) {
@@ -208,8 +165,4 @@ func isConflict(err error) bool {
 	}
 	details := status.Status().Details
 	return details == nil || len(details.Causes) == 0
-}
-
-func newBackoff() *wait.Backoff {
-	return &wait.Backoff{Duration: 100 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 8, Cap: 10 * time.Second}
 }

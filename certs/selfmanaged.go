@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	servertls "github.com/cert-manager/cert-manager/pkg/server/tls"
@@ -66,8 +67,8 @@ type SelfManagedOptions struct {
 	// BundleKey. Set it or WebhookConfiguration.
 	ConfigMap string
 
-	// PropagationDelay is how long a new authority must have been published
-	// before a certificate signed by it is served. Default:
+	// PropagationDelay is how long a new CA must have been published before a
+	// certificate signed by it is served. Default:
 	// DefaultWebhookPropagationDelay or DefaultConfigMapPropagationDelay.
 	PropagationDelay time.Duration
 	// CADuration is the authority's life; it is replaced after two thirds.
@@ -143,18 +144,25 @@ func (o *SelfManagedOptions) names() []string {
 	return append([]string{full, full + ".cluster.local", o.Service + "." + o.Namespace, o.Service}, o.DNSNames...)
 }
 
-// SelfManaged serves with certificates from an authority of its own, which all
-// replicas share through one Secret. It uses what cert-manager's own webhook
-// uses, and adds what that leaves to others: it publishes the authority, keeps
-// the previous one published through a rotation, and serves a new authority's
-// certificate only when the clients can know of it.
+// SelfManaged serves with certificates from a CA of its own, which all replicas
+// share through one Secret. It uses what cert-manager's own webhook uses, and adds
+// what that leaves to others: it publishes the CA, keeps the previous one published
+// through a rotation, and serves a new CA's certificate only when the clients can
+// know of it.
+//
+// A bundle in a ConfigMap is copied by its clients: a pod keeps it for its whole
+// life. So there each new CA is also signed by the one before, and the certificates
+// that come of it are served too. A client with an older bundle accepts the server
+// until the newest CA in that bundle ends.
 type SelfManaged struct {
 	source    *servertls.DynamicSource
 	authority *authority.DynamicAuthority
 	gate      *gate
 	publisher *publisher
-	rotated   chan struct{}
-	logger    *slog.Logger
+	// crossSigner is nil when the clients are told of a new CA, and need no cross
+	// certificate.
+	crossSigner *crossSigner
+	logger      *slog.Logger
 }
 
 // NewSelfManaged checks the options and calls nobody.
@@ -166,7 +174,7 @@ func NewSelfManaged(o SelfManagedOptions) (*SelfManaged, error) {
 	if err != nil {
 		return nil, fmt.Errorf("self-managed certificates: %w", err)
 	}
-	s := &SelfManaged{rotated: make(chan struct{}, 1), logger: o.Logger}
+	s := &SelfManaged{logger: o.Logger}
 	if s.logger == nil {
 		s.logger = slog.Default()
 	}
@@ -189,7 +197,6 @@ func NewSelfManaged(o SelfManagedOptions) (*SelfManaged, error) {
 			}
 			return authorityFrom(secret)
 		},
-		rotated:   s.rotated,
 		observe:   s.gate.observe,
 		onPublish: o.OnPublish,
 		logger:    s.logger,
@@ -197,6 +204,8 @@ func NewSelfManaged(o SelfManagedOptions) (*SelfManaged, error) {
 	}
 	if o.ConfigMap != "" {
 		s.publisher.target = configMapTarget(client, o.Namespace, o.ConfigMap)
+		s.gate.crossSigned = true
+		s.crossSigner = newCrossSigner(client, o.Namespace, o.CASecret, s.gate.observeCA, s.logger)
 	}
 	return s, nil
 }
@@ -206,17 +215,17 @@ func NewSelfManaged(o SelfManagedOptions) (*SelfManaged, error) {
 // mend is tried again.
 func (s *SelfManaged) Start(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
-	s.authority.WatchRotation(s.rotated)
-	defer s.authority.StopWatchingRotation(s.rotated)
-	published := make(chan struct{})
-	go func() {
-		defer close(published)
-		s.publisher.run(ctx)
-	}()
+	s.authority.WatchRotation(s.publisher.changed)
+	defer s.authority.StopWatchingRotation(s.publisher.changed)
+	var beside sync.WaitGroup
 	defer func() {
 		cancel()
-		<-published
+		beside.Wait()
 	}()
+	beside.Go(func() { s.publisher.run(ctx) })
+	if s.crossSigner != nil {
+		beside.Go(func() { s.crossSigner.run(ctx) })
+	}
 	quiet := logr.FromSlogHandler(quietHandler{s.logger.Handler()})
 	if err := s.source.Start(logr.NewContext(ctx, quiet)); err != nil {
 		return fmt.Errorf("self-managed certificates: %w", err)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -25,6 +26,9 @@ type KubectlError struct {
 func (e *KubectlError) Error() string {
 	return fmt.Sprintf("kubectl %s: exit code %d: %s", strings.Join(e.Args, " "), e.ExitCode, strings.TrimSpace(e.Stderr))
 }
+
+// Binaries is the folder of the cluster's programs, kubectl among them.
+func (c *Cluster) Binaries() string { return filepath.Dir(c.kubectl) }
 
 // Kubectl runs kubectl as administrator. A failure of kubectl itself is a
 // *KubectlError.
