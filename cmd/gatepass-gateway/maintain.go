@@ -12,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/handover"
 	"github.com/gatepass/gatepass/gateway/maintenance"
 	"github.com/gatepass/gatepass/gateway/seal"
@@ -99,49 +98,6 @@ func tellBackup(out io.Writer, info store.BackupInfo, name string, err error) er
 	}
 	_, err = fmt.Fprintf(out, "%d records are in %s, as they were at %s.\n", info.Items, name, info.Created.Format(time.RFC3339))
 	return err
-}
-
-func newRestoreCommand() *cobra.Command {
-	var s storage
-	from := ""
-	cmd := &cobra.Command{
-		Use:   "restore (--data-dir DIR | --etcd-endpoints URLS) --from FILE",
-		Short: "Fill an empty store from a backup",
-		Long: `restore writes a backup into an empty store, of either kind. The keys that
-sealed the backup's secrets must be given to the gateway that is started on it. A
-backup that is not whole is refused before anything is written.
-
-No gateway may use the store meanwhile. All is then as it was when the backup was
-made: access keys and roles that were taken away later are back. What sessions were
-revoked later is not known, so the gateway that is started on it revokes all that
-were issued before.`,
-		Example: `  gatepass-gateway restore --data-dir /var/lib/gatepass-new --from /backup/gatepass-2026-11-22.backup`,
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if from == "" {
-				return errors.New("--from must be given")
-			}
-			in, err := os.Open(from)
-			if err != nil {
-				return fmt.Errorf("--from: %w", err)
-			}
-			defer func() { err = errors.Join(err, in.Close()) }()
-			opened, err := s.open(cmd.Context(), toStderr())
-			if err != nil {
-				return err
-			}
-			defer func() { err = errors.Join(err, opened.Close()) }()
-			info, err := store.Restore(cmd.Context(), opened, in, catalog.MarkRestored())
-			if err == nil {
-				_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d records were restored, as they were at %s. Access keys and roles that were taken away later are back; all sessions end when a gateway starts on it.\n",
-					info.Items, info.Created.Format(time.RFC3339))
-			}
-			return err
-		},
-	}
-	s.add(cmd.Flags())
-	cmd.Flags().StringVar(&from, "from", "", "the backup")
-	return cmd
 }
 
 func newResealCommand() *cobra.Command {

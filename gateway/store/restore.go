@@ -56,6 +56,40 @@ func restore(ctx context.Context, s Store, r io.ReadSeeker, last []Op) (BackupIn
 	return info, nil
 }
 
+// Replace is Restore into a store that may contain records: they are removed when the
+// backup has turned out to be whole. If it fails later, the store is empty, or marked as
+// incomplete.
+func Replace(ctx context.Context, s Store, r io.ReadSeeker, last ...Op) (BackupInfo, error) {
+	if _, err := CheckBackup(r); err != nil {
+		return BackupInfo{}, fmt.Errorf("restore a backup: %w", err)
+	}
+	if err := clearStore(ctx, s); err != nil {
+		return BackupInfo{}, fmt.Errorf("restore a backup: %w", err)
+	}
+	if _, err := r.Seek(0, io.SeekStart); err != nil {
+		return BackupInfo{}, fmt.Errorf("restore a backup: read it again: %w", err)
+	}
+	return Restore(ctx, s, r, last...)
+}
+
+// clearStore removes everything from a store, also what a restore has left that did
+// not end.
+func clearStore(ctx context.Context, s Store) error {
+	mark := int64(0)
+	left, err := s.Get(ctx, restoring)
+	switch {
+	case err == nil:
+		mark = left.Revision
+	case errors.Is(err, ErrNotFound):
+		if mark, err = s.Commit(ctx, Create(restoring, nil)); err != nil {
+			return err
+		}
+	default:
+		return err
+	}
+	return empty(ctx, s, mark)
+}
+
 // CheckComplete returns an error if a restore into the store began and did not
 // end: it lacks records, or the backup was damaged.
 func CheckComplete(ctx context.Context, s Store) error {
@@ -120,7 +154,7 @@ func empty(ctx context.Context, s Store, mark int64) error {
 	for after := ""; ; {
 		page, err := s.List(ctx, Query{After: after, Limit: MaxOps - 1})
 		if err != nil {
-			return fmt.Errorf("remove what was restored: %w", err)
+			return fmt.Errorf("empty the store: %w", err)
 		}
 		ops := []Op{Expect(restoring, mark)}
 		for _, item := range page.Items {
@@ -132,7 +166,7 @@ func empty(ctx context.Context, s Store, mark int64) error {
 			ops[0] = Delete(restoring, mark)
 		}
 		if _, err := s.Commit(ctx, ops...); err != nil {
-			return fmt.Errorf("remove what was restored: %w", err)
+			return fmt.Errorf("empty the store: %w", err)
 		}
 		if after = page.Next; after == "" {
 			return nil

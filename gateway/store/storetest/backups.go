@@ -49,6 +49,34 @@ func backups(open func(*testing.T) store.Store) []row {
 		{"a restore does its last operations when it ends, also on an item of the backup", func(t *testing.T, f *fixture) {
 			restoreWithMore(t, f, newFixture(t, open(t)))
 		}},
+		{"a backup that replaces what is there leaves nothing of it", func(t *testing.T, f *fixture) {
+			f.put("a", "b")
+			backup := f.backup()
+			f.put("b2", "c")
+			f.commit(store.Put("a", []byte("other")))
+			if info, err := store.Replace(f.ctx(), f, bytes.NewReader(backup), store.Put("more", []byte("more"))); err != nil || info.Items != 2 {
+				t.Errorf("%+v, %v", info, err)
+			}
+			f.expect(map[string]string{"a": "a", "b": "b", "more": "more"})
+		}},
+		{"a backup replaces what a restore has left that did not end", func(t *testing.T, f *fixture) {
+			f.put("a")
+			backup := f.backup()
+			f.put("restoring", "z")
+			if _, err := store.Replace(f.ctx(), f, bytes.NewReader(backup)); err != nil {
+				t.Error(err)
+			}
+			f.expect(map[string]string{"a": "a"})
+		}},
+		{"a damaged backup replaces nothing", func(t *testing.T, f *fixture) {
+			f.put("a")
+			backup := f.backup()
+			f.put("b")
+			if _, err := store.Replace(f.ctx(), f, bytes.NewReader(backup[:len(backup)-2])); err == nil {
+				t.Error("it is taken")
+			}
+			f.expect(map[string]string{"a": "a", "b": "b"})
+		}},
 		{"a store with a restore that did not end says so", func(t *testing.T, f *fixture) {
 			if err := store.CheckComplete(f.ctx(), f); err != nil {
 				t.Error(err)
