@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gatepass/gatepass/agent/config"
 	"github.com/gatepass/gatepass/test/images"
 	"github.com/gatepass/gatepass/test/machine"
 	"github.com/gatepass/gatepass/test/node"
@@ -29,7 +30,10 @@ const (
 	AppImage = "gatepass.test/app:v1"
 	// RootImage is the same with root as its user.
 	RootImage = "gatepass.test/root:v1"
-	dnsImage  = "gatepass.test/coredns:1"
+	// readableImage holds the agent with the mode that programs usually have; a
+	// profile of the bed's is of it.
+	readableImage = "gatepass.test/agent-readable:v1"
+	dnsImage      = "gatepass.test/coredns:1"
 
 	certManagerImage = "gatepass.test/cert-manager:1"
 )
@@ -132,7 +136,7 @@ func (b *Bed) buildImages(ctx context.Context, o Options) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	all = append(all, images.Pause(), application("app", AppImage, "1234:1234"), application("root", RootImage, "0:0"),
+	all = append(all, images.Pause(), readableAgent(), application("app", AppImage, "1234:1234"), application("root", RootImage, "0:0"),
 		server(dnsImage, filepath.Join(binaries, servers.CoreDNS), "0:0"))
 	if o.CertManager {
 		all = append(all, server(certManagerImage, filepath.Join(binaries, servers.CertManager), images.Nonroot))
@@ -165,6 +169,16 @@ func server(ref, program, user string) images.Image {
 		Name: name, Ref: ref, Title: name, Version: "1",
 		Files:      []images.File{{Path: "/" + name, Source: program, Mode: 0o555}},
 		Entrypoint: []string{"/" + name}, User: user,
+	}
+}
+
+// readableAgent is the agent as it would be in an image that was built without
+// care for its mode.
+func readableAgent() images.Image {
+	return images.Image{
+		Name: "agent-readable", Ref: readableImage, Title: "Readable agent", Version: "v1",
+		Files:      []images.File{{Path: config.AgentPath, Program: images.Program{Package: "./cmd/gatepass-agent"}}},
+		Entrypoint: []string{config.AgentPath},
 	}
 }
 

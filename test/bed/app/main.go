@@ -5,9 +5,12 @@
 //	app            report to stdout, then wait for SIGTERM
 //	app once       the report only
 //	app watch 60s  the report, then read the session for a while, tell of it, and end
+//	app trespass   the report, then try to look into the agent until SIGUSR1, tell of
+//	               that, and wait for SIGTERM
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +19,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gatepass/gatepass/agent/config"
+	"github.com/gatepass/gatepass/agent/gatetest/trespass"
 	"github.com/gatepass/gatepass/test/bed/app/report"
 	"github.com/gatepass/gatepass/test/bed/app/watch"
 )
@@ -36,6 +41,15 @@ func main() {
 	case "":
 		<-stop
 	case "once":
+	case "trespass":
+		ctx, done := signal.NotifyContext(context.Background(), syscall.SIGUSR1)
+		found := trespass.Run(ctx, trespass.Options{Names: []string{"gatepass-agent", "runc:"}, File: config.DefaultIdentityFile})
+		done()
+		if err := json.NewEncoder(os.Stdout).Encode(found); err != nil {
+			fmt.Fprintln(os.Stderr, "error:", err)
+			os.Exit(1)
+		}
+		<-stop
 	case "watch":
 		if err := tell(os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, "error:", err)
