@@ -90,7 +90,7 @@ func keyring(t testing.TB) *session.Keyring {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ring, err := session.NewKeyring(issuer, map[string]*session.Key{accessID: key})
+	ring, err := session.NewKeyring(issuer, session.Signing{Key: key})
 	if err != nil {
 		t.Fatal(err)
 	}

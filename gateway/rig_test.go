@@ -110,7 +110,7 @@ func newReplica(t testing.TB, database store.Store, sealer *seal.Sealer) *rig {
 	t.Helper()
 	quiet := slog.New(slog.DiscardHandler)
 	r := &rig{t: t, log: &ledger{}}
-	kept := keys.NewStored(database, sealer)
+	kept := keys.NewStored(database, sealer, 0)
 
 	var present *state.Store
 	objects, err := catalog.New(catalog.Options{

@@ -268,7 +268,7 @@ func (g *Gateway) serveKeys(w http.ResponseWriter, document func(*session.Keyrin
 		writeRefusal(w, notConfigured())
 		return
 	}
-	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", int(session.KeysMaxAge/time.Second)))
 	writeRaw(w, http.StatusOK, document(state.Sessions()))
 }
 

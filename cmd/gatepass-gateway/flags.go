@@ -13,6 +13,7 @@ import (
 	agentconfig "github.com/gatepass/gatepass/agent/config"
 	"github.com/gatepass/gatepass/gateway/config"
 	"github.com/gatepass/gatepass/gateway/handover"
+	"github.com/gatepass/gatepass/gateway/keys"
 	"github.com/gatepass/gatepass/internal/clientca"
 )
 
@@ -30,6 +31,8 @@ type flags struct {
 	shutdownDelay time.Duration
 	kubeconfig    string
 	keysSecret    string
+	keysFile      string
+	keyRotation   time.Duration
 	adminFile     string
 	adminSecret   string
 	bootstraps    bool
@@ -109,7 +112,9 @@ func (f *flags) add(p *pflag.FlagSet) {
 	p.StringVar(&f.logLevel, "log-level", "info", "debug, info, warn or error")
 	p.StringVar(&f.auditLog, "audit-log", "-", "file that gets a line for every request; it may be rotated; - for standard output")
 	p.DurationVar(&f.shutdownDelay, "shutdown-delay", 5*time.Second, "how long to go on answering after SIGTERM")
-	p.StringVar(&f.keysSecret, "signing-keys-secret", "", "NAMESPACE/NAME of a Secret that keeps signing keys instead of the store, so that replicas without an etcd share them")
+	p.StringVar(&f.keysSecret, "signing-keys-secret", "", "NAMESPACE/NAME of a Secret that keeps the signing keys instead of the store, so that replicas without an etcd share them")
+	p.StringVar(&f.keysFile, "signing-keys-file", "", "file with signing keys of yours instead, PEM one after the other: the first signs, all verify; followed when it changes")
+	p.DurationVar(&f.keyRotation, "signing-key-rotation", keys.DefaultRotation, "how long a signing key of the store or the Secret signs before a new one takes its place; 0 for until rotate-signing-key")
 	p.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig of the gateway's own cluster; the one it runs in if empty")
 	p.BoolVar(&f.selfManaged, "self-managed-certs", false, "issue and rotate the serving certificate with an authority kept in a Secret")
 	p.StringVar(&f.namespace, "namespace", "", "namespace of the Secret, ConfigMap and Service; the pod's own if empty")
@@ -140,6 +145,12 @@ func (f *flags) validate() error {
 	}
 	if f.adminFile != "" && f.adminSecret != "" {
 		errs = append(errs, errors.New("--admin-credentials-file and --admin-credentials-secret exclude each other"))
+	}
+	if f.keysSecret != "" && f.keysFile != "" {
+		errs = append(errs, errors.New("--signing-keys-secret and --signing-keys-file exclude each other"))
+	}
+	if f.keyRotation != 0 && f.keyRotation < keys.MinRotation {
+		errs = append(errs, fmt.Errorf("--signing-key-rotation must be %s at least, or 0 for never", keys.MinRotation))
 	}
 	if f.shutdownDelay < 0 {
 		errs = append(errs, errors.New("--shutdown-delay must not be negative"))

@@ -25,7 +25,7 @@ const online = "\n\nA gateway that has the data folder open does this itself, as
 
 func maintenanceCommands() []*cobra.Command {
 	return []*cobra.Command{
-		newBackupCommand(), newCheckBackupCommand(), newRestoreCommand(), newResealCommand(), newSealKeyCommand(), newResetAdminCommand(),
+		newBackupCommand(), newCheckBackupCommand(), newRestoreCommand(), newResealCommand(), newSealKeyCommand(), newRotateSigningKeyCommand(), newResetAdminCommand(),
 	}
 }
 

@@ -16,6 +16,8 @@ import (
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/catalog"
 	"github.com/gatepass/gatepass/gateway/handover"
+	"github.com/gatepass/gatepass/gateway/keys"
+	"github.com/gatepass/gatepass/gateway/maintenance"
 	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/store"
 	"github.com/gatepass/gatepass/gateway/store/bolt"
@@ -126,7 +128,7 @@ func TestMaintenance(t *testing.T) {
 
 	added := must(t, "seal-key", "add", key, "--in", "0s")
 	id := strings.TrimSuffix(added[strings.LastIndex(added, " ")+1:], ".\n")
-	if out := must(t, "reseal", "--data-dir", other, "--seal-key-file", key); out != "6 values were sealed anew.\n6 values are sealed under "+id+".\n" {
+	if out := must(t, "reseal", "--data-dir", other, "--seal-key-file", key); out != "5 values were sealed anew.\n5 values are sealed under "+id+".\n" {
 		t.Errorf("%q, the new key is %s", out, id)
 	}
 	for want, args := range map[string][]string{
@@ -307,11 +309,11 @@ func TestSigningKeysAreInTheStore(t *testing.T) {
 	f := flags{storage: storage{dataDir: t.TempDir()}}
 	_, opened, sealer, stop := objects(t, f.storage)
 	defer stop()
-	kept, err := f.keyStore(opened, sealer)
+	kept, _, err := f.signingKeys(opened, sealer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := kept.Keys(t.Context(), []string{"p-abcdefghij12km"}, nil); err != nil {
+	if _, err := kept.Keys(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	usage, err := seal.Survey(t.Context(), opened)
@@ -320,6 +322,45 @@ func TestSigningKeysAreInTheStore(t *testing.T) {
 	}
 	if left, err := filepath.Glob(filepath.Join(f.dataDir, "signing-keys*")); err != nil || len(left) > 0 {
 		t.Errorf("%v, %v", left, err)
+	}
+}
+
+func TestRotateSigningKey(t *testing.T) {
+	t.Parallel()
+	f := flags{storage: storage{dataDir: t.TempDir()}}
+	const act = "rotate-signing-key"
+	c, opened, sealer, stop := objects(t, f.storage)
+	if err := bootstrap(t.Context(), slog.New(slog.DiscardHandler), c, printed{io.Discard}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := (&maintenance.Keeper{SigningKeys: keys.NewStored(opened, sealer, 0), Audit: audit.NewLog(io.Discard)}).RotateSigningKey(t.Context()); err == nil {
+		t.Error("a key was made where no gateway has made one")
+	}
+	kept, _, err := f.signingKeys(opened, sealer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := kept.Keys(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop()
+	for range 2 { // the second has nothing to do
+		out := must(t, act, "--data-dir", f.dataDir)
+		if _, text, ok := strings.Cut(out, "it signs from "); !ok {
+			t.Errorf("%q", out)
+		} else if from, err := time.Parse(time.RFC3339, strings.TrimSuffix(text, " on.\n")); err != nil || time.Until(from) < keys.Ahead-time.Minute {
+			t.Errorf("%q, %v", out, err)
+		}
+	}
+	must(t, act, "--data-dir", f.dataDir, "--stolen")
+	_, opened, sealer, stop = objects(t, f.storage)
+	defer stop()
+	if now, err := keys.NewStored(opened, sealer, 0).Keys(t.Context(), nil); err != nil || len(now) != 1 || keys.Same(now, first) {
+		t.Errorf("%+v, %v", now, err)
+	}
+	if _, err := command(t, act, "--signing-keys-secret", "name", "--kubeconfig", "/does/not/exist"); err == nil || !strings.Contains(err.Error(), "--signing-keys-secret") {
+		t.Errorf("without a cluster: %v", err)
 	}
 }
 

@@ -47,7 +47,7 @@ func serve(ctx context.Context, f *flags) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, records.Close()) }()
-	signingKeys, err := f.keyStore(records, sealer)
+	signingKeys, ring, err := f.signingKeys(records, sealer)
 	if err != nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func serve(ctx context.Context, f *flags) (err error) {
 	if err != nil {
 		return err
 	}
-	return f.run(ctx, server, background{log, measures, records, watched, sealer, objects, states, certificates, clients, administrator, auditLog})
+	return f.run(ctx, server, background{log, measures, records, watched, sealer, ring, objects, states, certificates, clients, administrator, auditLog})
 }
 
 func (f *flags) logger() (*slog.Logger, error) {
@@ -87,7 +87,7 @@ func (f *flags) logger() (*slog.Logger, error) {
 }
 
 // objects makes the catalog, and the state that follows it. The state must be closed.
-func (f *flags) objects(log *slog.Logger, m *gateway.Measures, records store.Store, sealer *seal.Sealer, signingKeys keys.Store, auditLog *audit.Log) (*catalog.Catalog, *state.Store, error) {
+func (f *flags) objects(log *slog.Logger, m *gateway.Measures, records store.Store, sealer *seal.Sealer, signingKeys keys.Source, auditLog *audit.Log) (*catalog.Catalog, *state.Store, error) {
 	var states *state.Store
 	objects, err := catalog.New(catalog.Options{
 		Store: records, Seal: sealer, Audit: m.Audited(auditLog), Logger: log,
@@ -111,6 +111,7 @@ type background struct {
 	records      store.Store
 	watched      *measured.Store // is records
 	sealer       *seal.Sealer
+	ring         *keys.Ring // nil if the administrator keeps the signing keys
 	objects      *catalog.Catalog
 	states       *state.Store
 	certificates certificateSource
@@ -238,19 +239,16 @@ func openAuditLog(name string) (*audit.Log, func() error, error) {
 	return audit.NewLog(f), f.Close, nil
 }
 
-// keyStore is where the signing keys of the file's auth methods are kept that no
-// file holds. Gateways that share a store share them too.
-func (f *flags) keyStore(records store.Store, sealer *seal.Sealer) (keys.Store, error) {
+// signingKeys are the keys that sign sessions: those of the administrator's file, or a
+// ring, which is nil then. Gateways that share a store share its keys too.
+func (f *flags) signingKeys(records store.Store, sealer *seal.Sealer) (keys.Source, *keys.Ring, error) {
+	if f.keysFile != "" {
+		return keys.File(f.keysFile), nil, nil
+	}
 	if f.keysSecret == "" {
-		return keys.NewStored(records, sealer), nil
+		ring := keys.NewStored(records, sealer, f.keyRotation)
+		return ring, ring, nil
 	}
-	cluster, err := f.cluster()
-	if err != nil {
-		return nil, fmt.Errorf("--signing-keys-secret: %w", err)
-	}
-	secret, err := keys.NewSecret(keys.SecretOptions{Config: cluster, Name: f.keysSecret})
-	if err != nil {
-		return nil, fmt.Errorf("--signing-keys-secret: %w", err)
-	}
-	return secret, nil
+	ring, err := secretKeys(f.keysSecret, f.kubeconfig, f.keyRotation)
+	return ring, ring, err
 }

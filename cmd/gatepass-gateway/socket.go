@@ -14,6 +14,7 @@ import (
 
 	"github.com/gatepass/gatepass/gateway/audit"
 	"github.com/gatepass/gatepass/gateway/catalog"
+	"github.com/gatepass/gatepass/gateway/keys"
 	"github.com/gatepass/gatepass/gateway/maintenance"
 	"github.com/gatepass/gatepass/gateway/store"
 	"github.com/gatepass/gatepass/gateway/store/bolt"
@@ -25,6 +26,8 @@ type keeper interface {
 	Backup(ctx context.Context, w io.Writer) error
 	Reseal(ctx context.Context) (maintenance.Resealed, error)
 	ResetAdministrator(ctx context.Context) (catalog.Credentials, error)
+	RotateSigningKey(ctx context.Context) (maintenance.Rotated, error)
+	ReplaceSigningKeys(ctx context.Context) error
 	Close() error
 }
 
@@ -124,7 +127,7 @@ func (m *maintained) openToSeal(ctx context.Context) (*own, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &own{Keeper: maintenance.Keeper{Store: opened, Sealer: sealer}, close: []func() error{opened.Close}}
+	o := &own{Keeper: maintenance.Keeper{Store: opened, Sealer: sealer, SigningKeys: keys.NewStored(opened, sealer, 0)}, close: []func() error{opened.Close}}
 	err = m.openAudit(o)
 	if err == nil {
 		o.Administrators, err = catalog.New(catalog.Options{Store: opened, Seal: sealer, Audit: o.Audit, Logger: toStderr()})
@@ -211,15 +214,16 @@ func (f *flags) maintain(ctx context.Context, b background) error {
 	if f.shared() {
 		return nil
 	}
-	server, err := maintenance.Listen(ctx, maintenance.Options{
-		Dir: f.dataDir, Logger: b.log,
-		Keeper: maintenance.Keeper{Store: b.records, Sealer: b.sealer, Administrators: b.objects, Audit: b.audit},
-	})
+	keeper := maintenance.Keeper{Store: b.records, Sealer: b.sealer, Administrators: b.objects, Audit: b.audit}
+	if b.ring != nil {
+		keeper.SigningKeys = b.ring
+	}
+	server, err := maintenance.Listen(ctx, maintenance.Options{Dir: f.dataDir, Logger: b.log, Keeper: keeper})
 	if err == nil {
 		err = server.Run(ctx)
 	}
 	if err != nil {
-		b.log.Error("backup, reseal and reset-admin need this gateway to be stopped", "error", err)
+		b.log.Error("backup, reseal, reset-admin and rotate-signing-key need this gateway to be stopped", "error", err)
 	}
 	return nil
 }

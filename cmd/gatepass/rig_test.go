@@ -57,7 +57,7 @@ func newRig(t testing.TB) *rig {
 	must(err)
 	sealer, err := seal.New(seal.Options{File: keyFile, Logger: quiet})
 	must(err)
-	kept := keys.NewStored(seal.Guard(database), sealer)
+	kept := keys.NewStored(seal.Guard(database), sealer, 0)
 
 	var present *state.Store
 	objects, err := catalog.New(catalog.Options{

@@ -138,7 +138,7 @@ func (a *accessor) CreateAuthConfig(ctx context.Context, c AuthConfig) (AuthConf
 		now := time.Now().UTC()
 		made = &authConfig{name: t.path.Name()}
 		made.ID, made.Created = newID(), now
-		secrets := configSecrets{c.SigningKey, c.ReviewerJWT, c.ClientKey}
+		secrets := configSecrets{c.ReviewerJWT, c.ClientKey}
 		ops, err := a.setConfig(made, m, &c, secrets, now)
 		if err != nil {
 			return nil, err
@@ -162,12 +162,12 @@ func (a *accessor) setConfig(next *authConfig, m *method, c *AuthConfig, secrets
 	if err := c.check(secrets); err != nil {
 		return nil, err
 	}
-	if err := checkSigningKey(m, secrets.SigningKey); err != nil {
+	if err := checkSigningKey(m, c.SigningKey, next.AccessID != "" && next.AccessID == c.AccessID); err != nil {
 		return nil, err
 	}
 	if a.options.Usable != nil {
 		whole := *c
-		whole.SigningKey, whole.ReviewerJWT, whole.ClientKey = secrets.SigningKey, secrets.ReviewerJWT, secrets.ClientKey
+		whole.ReviewerJWT, whole.ClientKey = secrets.ReviewerJWT, secrets.ClientKey
 		if err := a.options.Usable(&whole); err != nil {
 			return nil, invalid("the auth config can't be used by this gateway: %w", err)
 		}

@@ -67,12 +67,12 @@ func TestAuthConfigs(t *testing.T) {
 	if err != nil || got.ReviewerJWT != nil || got.SigningKey != nil || got.Host != made.Host || got.TokenExpiration != 5*time.Minute || got.Issuer != "https://issuer" {
 		t.Errorf("%+v, %v", got, err)
 	}
-	if c := r.login("c"); string(c.ReviewerJWT) != "a.b.c" || !bytes.Equal(c.SigningKey, method.PrivateKey) {
-		t.Error("the secrets of an auth config are lost")
+	if c := r.login("c"); string(c.ReviewerJWT) != "a.b.c" || c.SigningKey != nil {
+		t.Error("the secrets of an auth config are lost, or the key that its maker showed is kept")
 	}
 	got.Issuer = ""
 	r.must(updateConfig(ctx, r.admin, "c", got))
-	if c := r.login("c"); string(c.ReviewerJWT) != "a.b.c" || !bytes.Equal(c.SigningKey, method.PrivateKey) || c.Issuer != "" {
+	if c := r.login("c"); string(c.ReviewerJWT) != "a.b.c" || c.Issuer != "" {
 		t.Error("secrets that an update leaves out are lost")
 	}
 	moved := got
@@ -153,7 +153,9 @@ func TestAuthConfigsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	ctx := t.Context()
-	id := r.k8s("m")
+	with, err := r.admin.CreateMethod(ctx, Method{Name: "m", Type: TypeK8s, GeneratedKey: true})
+	r.must(err)
+	id, without := with.AccessID, r.k8s("without")
 	cert, key := pair(t)
 	otherCert, _ := pair(t)
 	for name, tt := range map[string]struct {
@@ -171,6 +173,7 @@ func TestAuthConfigsThatAreRefused(t *testing.T) {
 		"a client certificate and another's key":   {AuthConfig{Reviewer: ReviewerCertificate, ClientCert: otherCert, ClientKey: key}, ErrInvalid},
 		"a signing key that is none":               {AuthConfig{AccessID: id, Reviewer: ReviewerSelf, SigningKey: []byte("x")}, ErrInvalid},
 		"another method's signing key":             {AuthConfig{AccessID: id, Reviewer: ReviewerSelf, SigningKey: key}, ErrInvalid},
+		"a signing key for a method without one":   {AuthConfig{AccessID: without, Reviewer: ReviewerSelf, SigningKey: with.PrivateKey}, ErrInvalid},
 		"a signing key for nobody":                 {AuthConfig{Reviewer: ReviewerSelf, SigningKey: key}, ErrInvalid},
 		"an auth method that logs in by a key":     {AuthConfig{AccessID: r.root.AccessID, Reviewer: ReviewerSelf}, ErrInvalid},
 		"an access id that is not there":           {AuthConfig{AccessID: "p-nnnnnnnnnnnnkn", Reviewer: ReviewerSelf}, ErrNotFound},
@@ -205,14 +208,21 @@ func TestSigningKeyOfTheCallersOwn(t *testing.T) {
 	c.SigningKey = private
 	_, err = r.admin.CreateAuthConfig(ctx, c)
 	r.must(err)
-	logins, err := r.Logins(ctx)
-	if err != nil || logins.Keys[made.AccessID] == nil {
-		t.Errorf("the auth config's key does not sign, %v", err)
+	// It was shown once, and needs not be shown again unless the config is to belong to
+	// another method.
+	c.SigningKey, c.Issuer = nil, "https://issuer"
+	r.must(updateConfig(ctx, r.admin, "c", c))
+	elsewhere, err := r.admin.CreateMethod(ctx, Method{Name: "elsewhere", Type: TypeK8s, PublicKey: public})
+	r.must(err)
+	away := c
+	away.AccessID = elsewhere.AccessID
+	if err := updateConfig(ctx, r.admin, "c", away); !errors.Is(err, ErrInvalid) {
+		t.Errorf("to another method without the signing key: %v", err)
 	}
 	_, other, err := generateKey()
 	r.must(err)
 	if err := r.admin.UpdateMethod(ctx, "m", anewMethod(Method{PublicKey: other})); !errors.Is(err, ErrInUse) {
-		t.Errorf("another public key while an auth config has the private one: %v", err)
+		t.Errorf("another public key while an auth config is bound by the old one: %v", err)
 	}
 	r.must(r.admin.DeleteAuthConfig(ctx, "c"))
 	r.must(r.admin.UpdateMethod(ctx, "m", anewMethod(Method{PublicKey: other})))

@@ -92,21 +92,11 @@ func (c *Catalog) newAdministrator(of Credentials, condition int64) ([]store.Op,
 	}
 	now := time.Now().UTC()
 	m := &method{name: administratorMethod}
-	m.AccessID, m.Type, m.Key = of.AccessID, TypeAccessKey, 1
+	m.AccessID, m.Type = of.AccessID, TypeAccessKey
 	m.Description = "The administrator"
 	m.Created, m.Modified = now, now
 	hash := sha256.Sum256([]byte(of.AccessKey))
 	m.AccessKeyHash = hash[:]
-	private, public, err := generateKey()
-	if err != nil {
-		return nil, err
-	}
-	defer clear(private)
-	m.PublicKey = public
-	sealed, err := c.options.Seal.Seal(signingKeyKey(m.AccessID, m.Key), private)
-	if err != nil {
-		return nil, fmt.Errorf("seal the signing key: %w", err)
-	}
 	record, err := encode(m.methodRecord)
 	if err != nil {
 		return nil, err
@@ -118,7 +108,6 @@ func (c *Catalog) newAdministrator(of Credentials, condition int64) ([]store.Op,
 	return []store.Op{
 		{Action: store.ActionPut, Key: administratorKey, Value: who, Revision: condition},
 		store.Put(m.key(), record),
-		store.Put(signingKeyKey(m.AccessID, m.Key), sealed),
 		store.Put(accessIDPrefix+m.AccessID, []byte("{}")),
 	}, nil
 }
@@ -137,7 +126,7 @@ func (c *Catalog) ResetAdministrator(ctx context.Context) (Credentials, error) {
 		return Credentials{}, fmt.Errorf("reset the administrator: %w", err)
 	}
 	if old != "" {
-		ops = append(ops, store.Delete(accessIDPrefix+old, store.Any), store.Delete(signingKeyKey(old, 1), store.Any))
+		ops = append(ops, store.Delete(accessIDPrefix+old, store.Any))
 	}
 	if err := c.recordSystem("administrator-reset", credentials.AccessID); err != nil {
 		return Credentials{}, err

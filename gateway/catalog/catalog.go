@@ -85,8 +85,8 @@ type Accessor interface {
 	DeleteMethod(ctx context.Context, name string) error
 
 	// CreateAuthConfig and UpdateAuthConfig fail with ErrInvalid if a signing key is
-	// not the private key of the method, or if it is missing and the gateway has only
-	// the public one. An update that names another host must bring the reviewer's
+	// not the private key of the method, or if it is missing and the method was made
+	// with a public key. An update that names another host must bring the reviewer's
 	// token.
 	CreateAuthConfig(ctx context.Context, c AuthConfig) (AuthConfig, error)
 	// UpdateAuthConfig does not tell secrets to change; those that it leaves empty stay.

@@ -13,8 +13,9 @@ import (
 // gateways do it, so each waits up to half as long again.
 const cleanInterval = time.Minute
 
-// clean removes expired records until ctx is done.
+// clean removes expired records until ctx is done, and what an older version kept.
 func (c *Catalog) clean(ctx context.Context) {
+	var looked time.Time
 	for {
 		timer := time.NewTimer(cleanInterval + rand.N(cleanInterval/2)) //nolint:gosec // jitter
 		select {
@@ -27,6 +28,18 @@ func (c *Catalog) clean(ctx context.Context) {
 			c.options.Logger.Warn("expired records can't be removed; the next attempt follows", "error", err)
 		} else if n > 0 {
 			c.options.Logger.Debug("expired records removed", "count", n)
+		}
+		if time.Since(looked) < methodKeysInterval {
+			continue
+		}
+		n, err := c.removeMethodKeys(ctx)
+		if n > 0 {
+			c.options.Logger.Info("private keys of auth methods were removed from the store", "count", n)
+		}
+		if err == nil {
+			looked = time.Now()
+		} else if ctx.Err() == nil {
+			c.options.Logger.Warn("private keys of auth methods can't be removed from the store; the next attempt follows", "error", err)
 		}
 	}
 }

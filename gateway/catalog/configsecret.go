@@ -32,12 +32,6 @@ func (a *accessor) keptSecrets(ctx context.Context, old *authConfig, c *AuthConf
 			*s.kept = s.given
 		}
 	}
-	switch {
-	case len(c.SigningKey) > 0:
-		secrets.SigningKey = c.SigningKey
-	case c.AccessID != old.AccessID:
-		secrets.SigningKey = nil
-	}
 	return secrets, nil
 }
 
@@ -80,18 +74,19 @@ func (c *Catalog) configSecrets(ctx context.Context, of *authConfig) (configSecr
 	return secrets, nil
 }
 
-// checkSigningKey makes sure that sessions by an auth config can be signed, and
-// with one key whichever config they come by.
-func checkSigningKey(m *method, key []byte) error {
+// checkSigningKey holds the key that the maker of an auth config shows against the
+// method that the config is to belong to. Bound is whether it does already. The key is
+// a proof, and is not kept.
+func checkSigningKey(m *method, key []byte, bound bool) error {
 	switch {
-	case len(key) == 0 && m != nil && !m.declared && m.Key == 0:
-		return invalid("the signing key is missing: the gateway has only the public key of auth method %s", m.name)
+	case len(key) == 0 && m != nil && m.PublicKey != "" && m.Key == 0 && !bound:
+		return invalid("the signing key is missing: auth method %s was made with a public key; give its private key, which shows that you may bind auth configs to it", m.name)
 	case len(key) == 0:
 		return nil
 	case m == nil:
 		return invalid("a signing key is for an auth config that belongs to an auth method")
-	case m.declared:
-		return invalid("leave the signing key out: the configuration file says what auth method %s signs with", m.name)
+	case m.PublicKey == "":
+		return invalid("leave the signing key out: auth method %s has no key pair", m.name)
 	}
 	if _, err := parsePrivateKey(key); err != nil {
 		return err

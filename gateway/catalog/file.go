@@ -96,7 +96,6 @@ func declaredMethod(m *config.AuthMethod) *method {
 		Namespaces:      m.Kubernetes.BoundNamespaces,
 		PodNames:        m.Kubernetes.BoundPodNames,
 		ServiceAccounts: m.Kubernetes.BoundServiceAccountNames,
-		GeneratedKey:    m.SigningKeyFile == "",
 	}}
 	for _, p := range m.BoundIPs {
 		d.BoundIPs = append(d.BoundIPs, p.String())

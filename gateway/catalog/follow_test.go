@@ -146,7 +146,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 			t.Fatal(err)
 		}
 		v := c.View()
-		return append(all, fmt.Sprintf("%+v %+v %+v %+v %+v %d keys", methods, configs, roles, role, settings, len(logins.Keys)),
+		return append(all, fmt.Sprintf("%+v %+v %+v %+v %+v %d methods", methods, configs, roles, role, settings, len(logins.Methods)),
 			fmt.Sprint(v.revokedSessions.len(), v.revokedMethods.len(), v.leases.len(), v.administrator))
 	}
 	t.Run("first", func(t *testing.T) {

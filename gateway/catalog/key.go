@@ -16,11 +16,11 @@ import (
 // publicPEM is the type of a public key in PEM (RFC 7468, section 13).
 const publicPEM = "PUBLIC KEY"
 
-// generateKey makes a key pair for sessions, in PEM.
+// generateKey makes the key pair of an auth method, in PEM.
 func generateKey() (private []byte, public string, err error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return nil, "", fmt.Errorf("generate a signing key: %w", err)
+		return nil, "", fmt.Errorf("generate a key pair: %w", err)
 	}
 	if private, err = keys.Encode(key); err != nil {
 		return nil, "", err //nolint:wrapcheck // it says what it did
@@ -67,8 +67,8 @@ func parsePublicKey(text string) (string, error) {
 	return encodePublicKey(key)
 }
 
-// parsePrivateKey reads a private key that can sign sessions. Its errors hold none
-// of it.
+// parsePrivateKey reads the private half of an auth method's key pair. Its errors hold
+// none of it.
 func parsePrivateKey(text []byte) (crypto.Signer, error) {
 	key, err := keys.Parse(text)
 	if err != nil {

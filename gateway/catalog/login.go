@@ -2,7 +2,6 @@ package catalog
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/gatepass/gatepass/gateway/authmethod"
 	"github.com/gatepass/gatepass/gateway/config"
-	"github.com/gatepass/gatepass/gateway/keys"
 	"github.com/gatepass/gatepass/gateway/store"
 )
 
@@ -46,9 +44,6 @@ func (m *method) rules(account Settings) (*authmethod.Method, error) {
 type Logins struct {
 	Methods     []*authmethod.Method
 	AuthConfigs []AuthConfig
-	// Keys sign the methods' sessions, by access id. A method whose private key
-	// the gateway has not got has none.
-	Keys map[string]crypto.Signer
 }
 
 // Logins reads what logging in under the store's objects takes. An object whose
@@ -56,26 +51,19 @@ type Logins struct {
 func (c *Catalog) Logins(ctx context.Context) (*Logins, error) { return c.loginsOf(ctx, c.View()) }
 
 func (c *Catalog) loginsOf(ctx context.Context, v *View) (*Logins, error) {
-	l := &Logins{Keys: map[string]crypto.Signer{}}
+	l := &Logins{}
 	used := map[string]bool{}
 	account := v.Settings()
-	public := map[string]string{}
 	for _, m := range v.allMethods() {
 		if m.declared {
 			continue
 		}
 		rules, err := m.rules(account)
-		if err == nil && m.Key != 0 {
-			l.Keys[m.AccessID], err = c.signingKey(ctx, used, signingKeyKey(m.AccessID, m.Key))
-		}
 		if err := c.leaveOut(err, "auth method", m.name); err != nil {
 			return nil, err
 		}
 		if err == nil {
 			l.Methods = append(l.Methods, rules)
-			public[m.AccessID] = m.PublicKey
-		} else {
-			delete(l.Keys, m.AccessID)
 		}
 	}
 	for _, k := range v.allConfigs() {
@@ -86,14 +74,8 @@ func (c *Catalog) loginsOf(ctx context.Context, v *View) (*Logins, error) {
 		if err := c.leaveOut(err, "auth config", k.name); err != nil {
 			return nil, err
 		}
-		if err != nil {
-			continue
-		}
-		l.AuthConfigs = append(l.AuthConfigs, told)
-		if _, has := l.Keys[k.AccessID]; !has && len(told.SigningKey) > 0 && sameKey(told.SigningKey, public[k.AccessID]) {
-			if key, err := keys.Parse(told.SigningKey); err == nil {
-				l.Keys[k.AccessID] = key
-			}
+		if err == nil {
+			l.AuthConfigs = append(l.AuthConfigs, told)
 		}
 	}
 	c.secrets.keep(used)
@@ -146,26 +128,6 @@ func (s *secretCache) keep(used map[string]bool) {
 	}
 }
 
-func (c *Catalog) signingKey(ctx context.Context, used map[string]bool, key string) (crypto.Signer, error) {
-	used[key] = true
-	if v, ok := c.secrets.get(key); ok {
-		if signer, ok := v.(crypto.Signer); ok {
-			return signer, nil
-		}
-	}
-	text, err := c.open(ctx, key)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(text)
-	signer, err := keys.Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("the signing key %w", err)
-	}
-	c.secrets.put(key, signer)
-	return signer, nil
-}
-
 func (c *Catalog) withSecrets(ctx context.Context, used map[string]bool, k *authConfig) (AuthConfig, error) {
 	told := k.tell()
 	key := configSecretKey(k.ID, k.Secret)
@@ -179,7 +141,6 @@ func (c *Catalog) withSecrets(ctx context.Context, used map[string]bool, k *auth
 		}
 		c.secrets.put(key, secrets)
 	}
-	told.SigningKey, told.ReviewerJWT = slices.Clone(secrets.SigningKey), slices.Clone(secrets.ReviewerJWT)
-	told.ClientKey = slices.Clone(secrets.ClientKey)
+	told.ReviewerJWT, told.ClientKey = slices.Clone(secrets.ReviewerJWT), slices.Clone(secrets.ClientKey)
 	return told, nil
 }

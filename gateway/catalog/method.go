@@ -34,8 +34,7 @@ func (a *accessor) CreateMethod(ctx context.Context, m Method) (CreatedMethod, e
 			return nil, err
 		}
 		made = CreatedMethod{Name: next.name, AccessID: next.AccessID}
-		secret, err := a.giveKeys(next, &m, &made)
-		if err != nil {
+		if err := giveKeys(next, &m, &made); err != nil {
 			return nil, err
 		}
 		record, err := encode(next.methodRecord)
@@ -43,7 +42,7 @@ func (a *accessor) CreateMethod(ctx context.Context, m Method) (CreatedMethod, e
 			return nil, err
 		}
 		ops := []store.Op{store.Create(next.key(), record), store.Create(accessIDPrefix+next.AccessID, []byte("{}"))}
-		return slices.Concat(ops, secret, s.expectConfigs(next)), nil
+		return append(ops, s.expectConfigs(next)...), nil
 	})
 	if err != nil {
 		return CreatedMethod{}, err
@@ -89,37 +88,31 @@ func (s sight) expectConfigs(m *method) []store.Op {
 }
 
 // giveKeys makes the keys of a new method, and tells the caller those that are the
-// caller's to have. Sessions of a method with a public key of the caller's are
-// signed with the private key that an auth config brings.
-func (a *accessor) giveKeys(next *method, m *Method, made *CreatedMethod) ([]store.Op, error) {
-	if m.PublicKey != "" {
-		if m.GeneratedKey {
-			return nil, invalid("a public key is given, and a generated key is asked for; choose one")
-		}
+// caller's to have. A key pair proves that the maker of an auth config may bind it to
+// the method, and nothing else: the gateway keeps the public half, and signs sessions
+// with keys of its own.
+func giveKeys(next *method, m *Method, made *CreatedMethod) error {
+	switch {
+	case m.PublicKey != "" && m.GeneratedKey:
+		return invalid("a public key is given, and a generated key is asked for; choose one")
+	case m.PublicKey != "":
 		public, err := parsePublicKey(m.PublicKey)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		next.PublicKey, next.Key = public, 0
-		return nil, nil
-	}
-	private, public, err := generateKey()
-	if err != nil {
-		return nil, err
-	}
-	next.PublicKey, next.Key = public, 1
-	next.GeneratedKey = m.GeneratedKey && m.Type == TypeK8s
-	if next.GeneratedKey {
+		next.PublicKey = public
+	case m.GeneratedKey && m.Type == TypeK8s:
+		private, public, err := generateKey()
+		if err != nil {
+			return err
+		}
+		next.PublicKey, next.Key, next.GeneratedKey = public, generatedKey, true
 		made.PrivateKey = private
 	}
 	if m.Type == TypeAccessKey {
 		made.AccessKey, next.AccessKeyHash = newAccessKey()
 	}
-	sealed, err := a.sealed(signingKeyKey(next.AccessID, next.Key), private)
-	if err != nil {
-		return nil, err
-	}
-	return []store.Op{sealed}, nil
+	return nil
 }
 
 // accessKeySize is how many random bytes an access key has.
@@ -154,8 +147,7 @@ func (a *accessor) UpdateMethod(ctx context.Context, name string, change func(*M
 		if err := s.setMethod(&next, &m, time.Now().UTC()); err != nil {
 			return nil, err
 		}
-		ops, err := s.replaceKey(&next, m.PublicKey)
-		if err != nil {
+		if err := s.replaceKey(&next, m.PublicKey); err != nil {
 			return nil, err
 		}
 		if next.name, err = s.renameMethod(old, m.Name); err != nil {
@@ -168,8 +160,7 @@ func (a *accessor) UpdateMethod(ctx context.Context, name string, change func(*M
 		if err != nil {
 			return nil, err
 		}
-		ops = append(ops, moved(old.key(), old.revision, next.key(), record)...)
-		return append(ops, s.expectConfigs(&next)...), nil
+		return append(moved(old.key(), old.revision, next.key(), record), s.expectConfigs(&next)...), nil
 	})
 }
 
@@ -188,25 +179,21 @@ func (s sight) renameMethod(old *method, newName string) (string, error) {
 	return t.path.Name(), s.mayMove(from, t, s.method(t.path.Name()) != nil || s.methods.has(t.path.Name()))
 }
 
-// replaceKey puts another public key in the place of a method's key, unless an auth
-// config has the private key of the old one.
-func (s sight) replaceKey(next *method, public string) ([]store.Op, error) {
+// replaceKey puts another public key in the place of a method's, unless an auth config
+// was bound to it by the old one.
+func (s sight) replaceKey(next *method, public string) error {
 	if public == "" || next.Type != TypeK8s {
-		return nil, nil
+		return nil
 	}
 	parsed, err := parsePublicKey(public)
 	if err != nil || parsed == next.PublicKey {
-		return nil, err
+		return err
 	}
 	if c := s.configOf(next.AccessID); c != nil {
-		return nil, fmt.Errorf("auth method %s: the key is %w by auth config %s; delete that first", next.name, ErrInUse, c.name)
-	}
-	var ops []store.Op
-	if next.Key != 0 {
-		ops = append(ops, store.Delete(signingKeyKey(next.AccessID, next.Key), store.Any))
+		return fmt.Errorf("auth method %s: the key is %w by auth config %s; delete that first", next.name, ErrInUse, c.name)
 	}
 	next.PublicKey, next.Key, next.GeneratedKey = parsed, 0, false
-	return ops, nil
+	return nil
 }
 
 // configOf returns an auth config that belongs to an auth method, or nil. It looks at
@@ -344,9 +331,6 @@ func (a *accessor) DeleteMethod(ctx context.Context, name string) error {
 		ops := []store.Op{
 			store.Delete(old.key(), old.revision),
 			store.Delete(accessIDPrefix+old.AccessID, store.Any),
-		}
-		if old.Key != 0 {
-			ops = append(ops, store.Delete(signingKeyKey(old.AccessID, old.Key), store.Any))
 		}
 		return r.withAssociations(old.key(), old.revision, ops, s.linksOf(func(l link) bool { return l.method == old }), func() ([]byte, error) {
 			if old.Deleting {

@@ -37,8 +37,8 @@ type Method struct {
 	Namespaces      []string
 	PodNames        []string
 	ServiceAccounts []string
-	// PublicKey is the PEM of the key that verifies what the owner of the private
-	// key signs. GeneratedKey is whether the gateway made the pair.
+	// PublicKey is the PEM of the public half of the method's key pair, if it has one;
+	// see AuthConfig.SigningKey. GeneratedKey is whether the gateway made the pair.
 	PublicKey    string
 	GeneratedKey bool
 	// FromFile is whether the method is declared in the configuration file and
@@ -69,8 +69,9 @@ type AuthConfig struct {
 	// means that it belongs to none: it lets in identities of the methods that have it in
 	// AuthConfigs, and its own name stands for the method's in auth-method-rules.
 	AccessID string
-	// SigningKey is the PEM of the auth method's private key, with which sessions
-	// by this config are signed. Empty means the key that the gateway keeps.
+	// SigningKey is the PEM of the auth method's private key. It shows, when the
+	// config is made, that its maker may bind it to the method; it is not kept, and no
+	// session is ever signed with it.
 	SigningKey []byte
 	// Host and CACert (PEM) name the API server; both empty mean the gateway's own
 	// cluster.

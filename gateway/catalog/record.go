@@ -35,9 +35,12 @@ const (
 	settingsKey           = prefix + "settings"
 
 	configSecretPrefix = seal.Prefix + "auth-config/"
-	signingKeyPrefix   = seal.Prefix + "signing-key/"
 	valuePrefix        = seal.Prefix + "value/"
 )
+
+// generatedKey is a method's Key when the gateway has made its key pair. It was the
+// number of a record with the private half in versions that signed with it.
+const generatedKey = 1
 
 // maxName is how many bytes a name has at most, so that its key fits the store.
 const maxName = store.MaxKey - len(authConfigPrefix)
@@ -45,10 +48,6 @@ const maxName = store.MaxKey - len(authConfigPrefix)
 // Keys of sealed records.
 func configSecretKey(id string, number int) string {
 	return fmt.Sprintf("%s%s/%d", configSecretPrefix, id, number)
-}
-
-func signingKeyKey(accessID string, number int) string {
-	return fmt.Sprintf("%s%s/%d", signingKeyPrefix, accessID, number)
 }
 
 func valueKey(itemID string, version int) string {
@@ -76,8 +75,9 @@ type (
 		ServiceAccounts []string `json:"service_accounts,omitempty"`
 		PublicKey       string   `json:"public_key,omitzero"`
 		GeneratedKey    bool     `json:"generated_key,omitzero"`
-		// Key is the number of the signing key's record; 0 means that there is
-		// none. AccessKeyHash is of TypeAccessKey.
+		// Key is generatedKey if the gateway has made the key pair, also where its
+		// private half was not told; then it need not be shown when an auth config is
+		// made. AccessKeyHash is of TypeAccessKey.
 		Key           int    `json:"key,omitzero"`
 		AccessKeyHash []byte `json:"access_key_hash,omitempty"`
 		// Deleting is set while the method's associations are deleted, if they are too many
@@ -103,7 +103,6 @@ type (
 	}
 	// configSecrets are sealed.
 	configSecrets struct {
-		SigningKey  []byte `json:"signing_key,omitempty"`
 		ReviewerJWT []byte `json:"reviewer_jwt,omitempty"`
 		ClientKey   []byte `json:"client_key,omitempty"`
 	}

@@ -12,8 +12,12 @@ func TestARestoreEndsSessions(t *testing.T) {
 	t.Parallel()
 	options := Options{Store: openStore(t, t.TempDir()), Seal: newSealer(t), Audit: &ledger{}}
 	c, stop := start(t, options)
+	admin, err := c.Bootstrap(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	now := time.Now()
-	old := &session.Claims{ID: "old", AccessID: "p-1", Subject: "s", IssuedAt: now.Unix(), Expiry: now.Add(time.Hour).Unix()}
+	old := &session.Claims{ID: "old", AccessID: admin.AccessID, Subject: "s", IssuedAt: now.Unix(), Expiry: now.Add(time.Hour).Unix()}
 	if _, err := c.Live(old, now); err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +31,7 @@ func TestARestoreEndsSessions(t *testing.T) {
 			t.Errorf("after %s: %v", what, err)
 		}
 		fresh := *old
-		fresh.IssuedAt = c.View().IssueTime("p-1", "s", time.Now()).Unix()
+		fresh.IssuedAt = c.View().IssueTime(admin.AccessID, "s", time.Now()).Unix()
 		if _, err := c.Live(&fresh, time.Now()); err != nil {
 			t.Errorf("a session that is issued after %s: %v", what, err)
 		}

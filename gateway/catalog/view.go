@@ -89,13 +89,17 @@ func (v *View) Settings() Settings {
 }
 
 // Check says whether a session that is valid by itself was revoked, or ended
-// because its lease was not renewed or its auth method was switched off. The
-// errors are package session's.
+// because its lease was not renewed or its auth method was switched off or deleted.
+// The errors are package session's.
 func (v *View) Check(s *session.Claims, now time.Time) error {
+	m := v.methodByID(s.AccessID)
+	if m == nil { // it is gone, or so new that nobody here has heard of it
+		return session.ErrUnknownKey
+	}
 	if v.revokedSessions.has(s.ID) || s.IssuedAt <= v.revokedUntil(s.AccessID, s.Subject) {
 		return session.ErrRevoked
 	}
-	if m := v.methodByID(s.AccessID); m != nil && !m.Expires.IsZero() && !now.Before(m.Expires) {
+	if !m.Expires.IsZero() && !now.Before(m.Expires) {
 		return session.ErrRevoked
 	}
 	if s.Lease != 0 && !now.Before(v.LeaseEnd(s)) {

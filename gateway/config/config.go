@@ -73,9 +73,6 @@ type AuthMethod struct {
 	// SessionMaxTTL is how long a session can be kept by renewing it; zero, or at
 	// most SessionTTL, means that it can't.
 	SessionMaxTTL time.Duration
-	// SigningKeyFile holds the PEM private key of the method's sessions. Empty
-	// means that the gateway generates a key and keeps it.
-	SigningKeyFile string
 	// BoundIPs are the client addresses that may log in; empty is all.
 	BoundIPs   []netip.Prefix
 	Kubernetes KubernetesRules

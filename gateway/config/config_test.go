@@ -30,7 +30,6 @@ authMethods:
   accessExpires: "2030-01-01T00:00:00Z"
   sessionTTL: 20m
   sessionMaxTTL: 1h
-  signingKeyFile: /etc/gatepass/key.pem
   boundIPs: [10.0.0.0/8, 192.0.2.7, "2001:db8::/32"]
   kubernetes:
     audience: gatepass
@@ -64,7 +63,6 @@ func TestParse(t *testing.T) {
 		AuthMethods: []AuthMethod{{
 			Name: "my-k8s-auth-method", AccessID: "p-abcdefghij12km",
 			AccessExpires: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), SessionTTL: 20 * time.Minute, SessionMaxTTL: time.Hour,
-			SigningKeyFile: "/etc/gatepass/key.pem",
 			BoundIPs: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32"),
 				netip.MustParsePrefix("2001:db8::/32")},
 			Kubernetes: KubernetesRules{Audience: "gatepass", BoundNamespaces: []string{"my-namespace-a"},
@@ -166,7 +164,7 @@ func TestParseMistakes(t *testing.T) {
 		{"a session that lives too long", method("  sessionTTL: 25h"), "authMethods[0].sessionTTL: Invalid"},
 		{"a renewed session that lives too long", method("  sessionMaxTTL: 25h"), "authMethods[0].sessionMaxTTL: Invalid"},
 		{"a session's life without a unit", method("  sessionTTL: \"900\""), "authMethods[0].sessionTTL: Invalid"},
-		{"a relative key file", method("  signingKeyFile: key.pem"), "authMethods[0].signingKeyFile: Invalid"},
+		{"a signing key of an auth method", method("  signingKeyFile: /key.pem"), "authMethods[0].signingKeyFile: Forbidden: sessions are signed with keys of the gateway, and of no auth method; remove the field, and start the gateway with --signing-keys-file"},
 		{"an address that is none", method("  boundIPs: [10.0.0.0/8, 10.0.0.0/33]"), "authMethods[0].boundIPs[1]: Invalid"},
 		{"a host name as an address", method("  boundIPs: [localhost]"), "authMethods[0].boundIPs[0]: Invalid"},
 		{"two names in one pattern", head + "authMethods: [{name: m, accessID: p-abcdefghij12km, kubernetes: {boundNamespaces: [\"a,b\"]}}]", "authMethods[0].kubernetes.boundNamespaces[0]: Invalid"},

@@ -23,11 +23,12 @@ type (
 		Roles                 []roleEntry       `json:"roles"`
 	}
 	methodEntry struct {
-		Name           string      `json:"name"`
-		AccessID       string      `json:"accessID"`
-		AccessExpires  string      `json:"accessExpires"`
-		SessionTTL     string      `json:"sessionTTL"`
-		SessionMaxTTL  string      `json:"sessionMaxTTL"`
+		Name          string `json:"name"`
+		AccessID      string `json:"accessID"`
+		AccessExpires string `json:"accessExpires"`
+		SessionTTL    string `json:"sessionTTL"`
+		SessionMaxTTL string `json:"sessionMaxTTL"`
+		// SigningKeyFile was of versions that signed with keys of auth methods.
 		SigningKeyFile string      `json:"signingKeyFile"`
 		BoundIPs       []string    `json:"boundIPs"`
 		Kubernetes     *rulesEntry `json:"kubernetes"`

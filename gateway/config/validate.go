@@ -60,7 +60,7 @@ func (f *file) validate() (*Config, field.ErrorList) {
 }
 
 func (e *methodEntry) validate(path *field.Path) (AuthMethod, field.ErrorList) {
-	m := AuthMethod{Name: e.Name, AccessID: e.AccessID, SigningKeyFile: e.SigningKeyFile, SessionTTL: DefaultSessionTTL}
+	m := AuthMethod{Name: e.Name, AccessID: e.AccessID, SessionTTL: DefaultSessionTTL}
 	errs := checkName(path.Child("name"), e.Name)
 	if strings.Trim(e.Name, "/") == administratorMethod {
 		errs = append(errs, field.Forbidden(path.Child("name"), "the auth method admin is the administrator's; choose another name"))
@@ -86,7 +86,9 @@ func (e *methodEntry) validate(path *field.Path) (AuthMethod, field.ErrorList) {
 		}
 		*life.set = d
 	}
-	errs = append(errs, checkFile(path.Child("signingKeyFile"), e.SigningKeyFile)...)
+	if e.SigningKeyFile != "" {
+		errs = append(errs, field.Forbidden(path.Child("signingKeyFile"), "sessions are signed with keys of the gateway, and of no auth method; remove the field, and start the gateway with --signing-keys-file if it shall sign with keys of yours"))
+	}
 	errs = append(errs, notEmpty(path.Child("boundIPs"), e.BoundIPs)...)
 	for i, text := range e.BoundIPs {
 		prefix, err := ParsePrefix(text)

@@ -2,9 +2,10 @@ package keys
 
 import (
 	"context"
-	"crypto"
 	"fmt"
+	"maps"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -13,10 +14,12 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Secret keeps keys in one Kubernetes Secret, under "<access id>.pem". The
-// Secret must exist, so that the gateway needs rights on that one name only: get
-// and update.
-type Secret struct {
+// SecretEntry is where a Secret keeps the keys.
+const SecretEntry = "session-keys.json"
+
+// secret keeps keys in one Kubernetes Secret. It must exist, so that the gateway needs
+// rights on that one name only: get and update.
+type secret struct {
 	secrets   typedcorev1.SecretInterface
 	namespace string
 	name      string
@@ -28,10 +31,13 @@ type SecretOptions struct {
 	Config *rest.Config
 	// Name is NAMESPACE/NAME.
 	Name string
+	// Rotation is how long a key signs before another takes its place; zero means
+	// until Rotate.
+	Rotation time.Duration
 }
 
-// NewSecret makes a store. It does not connect.
-func NewSecret(o SecretOptions) (*Secret, error) {
+// NewSecret makes a ring whose keys are in a Secret. It does not connect.
+func NewSecret(o SecretOptions) (*Ring, error) {
 	namespace, name, ok := strings.Cut(o.Name, "/")
 	if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
 		return nil, fmt.Errorf("%q must be NAMESPACE/NAME, for example gatepass-system/gatepass-gateway-signing-keys", o.Name)
@@ -40,58 +46,30 @@ func NewSecret(o SecretOptions) (*Secret, error) {
 	if err != nil {
 		return nil, fmt.Errorf("client for the Secret %s: %w", o.Name, err)
 	}
-	return &Secret{secrets: client.Secrets(namespace), namespace: namespace, name: name}, nil
+	return &Ring{&secret{secrets: client.Secrets(namespace), namespace: namespace, name: name}, o.Rotation}, nil
 }
 
-// attempts bounds the race between gateways that start together. Each lost
-// attempt means that another one wrote, and after that nothing is missing.
-const attempts = 5
+func (s *secret) String() string { return "the Secret " + s.namespace + "/" + s.name }
 
-// Keys implements Store.
-func (s *Secret) Keys(ctx context.Context, accessIDs []string, known map[string]crypto.Signer) (map[string]crypto.Signer, error) {
-	var err error
-	for range attempts {
-		var keys map[string]crypto.Signer
-		keys, err = s.try(ctx, accessIDs, known)
-		if err == nil {
-			return keys, nil
-		}
-		if !apierrors.IsConflict(err) {
-			break
-		}
-	}
-	return nil, s.explain(err)
-}
-
-// try reads the Secret and adds what is missing. The update carries the
-// resource version that was read, so that of two gateways one loses, reads again
-// and finds the other's keys.
-func (s *Secret) try(ctx context.Context, accessIDs []string, known map[string]crypto.Signer) (map[string]crypto.Signer, error) {
-	secret, err := s.secrets.Get(ctx, s.name, metav1.GetOptions{})
+// read implements place. The update carries the resource version that was read, so
+// that of two gateways one loses.
+func (s *secret) read(ctx context.Context) ([]byte, func(context.Context, []byte) error, error) {
+	found, err := s.secrets.Get(ctx, s.name, metav1.GetOptions{})
 	if err != nil {
-		return nil, err
+		return nil, nil, s.explain(err)
 	}
-	keys := make(map[string]crypto.Signer, len(accessIDs))
-	changed := false
-	for _, id := range accessIDs {
-		entry := id + ".pem"
-		encoded, ok := secret.Data[entry]
-		if !ok {
-			if keys[id], encoded, err = missing(known[id]); err != nil {
-				return nil, err
-			}
-			set(secret, entry, encoded)
-			changed = true
-			continue
+	replace := func(ctx context.Context, text []byte) error {
+		next := found.DeepCopy()
+		// Versions before this one kept a key for each auth method, under its access id.
+		maps.DeleteFunc(next.Data, func(entry string, _ []byte) bool { return strings.HasSuffix(entry, ".pem") })
+		set(next, SecretEntry, text)
+		_, err := s.secrets.Update(ctx, next, metav1.UpdateOptions{FieldManager: "gatepass-gateway"})
+		if apierrors.IsConflict(err) {
+			return errConflict
 		}
-		if keys[id], err = Parse(encoded); err != nil {
-			return nil, fmt.Errorf("key %s %w", entry, err)
-		}
+		return s.explain(err)
 	}
-	if changed {
-		_, err = s.secrets.Update(ctx, secret, metav1.UpdateOptions{FieldManager: "gatepass-gateway"})
-	}
-	return keys, err
+	return found.Data[SecretEntry], replace, nil
 }
 
 func set(secret *corev1.Secret, entry string, value []byte) {
@@ -101,12 +79,12 @@ func set(secret *corev1.Secret, entry string, value []byte) {
 	secret.Data[entry] = value
 }
 
-func (s *Secret) explain(err error) error {
+func (s *secret) explain(err error) error {
 	switch {
 	case apierrors.IsNotFound(err):
-		return fmt.Errorf("the Secret %s/%s for signing keys does not exist; create it empty: %w", s.namespace, s.name, err)
+		return fmt.Errorf("it does not exist; create it empty: %w", err)
 	case apierrors.IsForbidden(err):
-		return fmt.Errorf("the gateway needs the verbs get and update on the Secret %s/%s: %w", s.namespace, s.name, err)
+		return fmt.Errorf("the gateway needs the verbs get and update on it: %w", err)
 	}
-	return fmt.Errorf("signing keys in the Secret %s/%s: %w", s.namespace, s.name, err)
+	return err
 }

@@ -2,16 +2,15 @@ package keys
 
 import (
 	"context"
-	"crypto"
 	"errors"
-	"fmt"
+	"time"
 
 	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/store"
 )
 
-// storedPrefix is where Stored keeps keys.
-const storedPrefix = seal.Prefix + "declared-signing-key/"
+// storedKey is where the store keeps the keys.
+const storedKey = seal.Prefix + "session-keys"
 
 // Sealer seals keys. Package seal has one.
 type Sealer interface {
@@ -19,64 +18,41 @@ type Sealer interface {
 	Open(recordKey string, sealed []byte) ([]byte, error)
 }
 
-// Stored keeps keys, sealed, in the gateway's store, for all gateways of it.
-type Stored struct {
+// stored keeps keys, sealed, in the gateway's store, for all gateways of it.
+type stored struct {
 	store store.Store
 	seal  Sealer
 }
 
-// NewStored keeps keys in a store.
-func NewStored(s store.Store, sealer Sealer) *Stored { return &Stored{store: s, seal: sealer} }
+// NewStored makes a ring whose keys are in a store. Rotation is how long a key signs
+// before another takes its place; zero means until Rotate.
+func NewStored(s store.Store, sealer Sealer, rotation time.Duration) *Ring {
+	return &Ring{&stored{store: s, seal: sealer}, rotation}
+}
 
-// Keys implements Store.
-func (s *Stored) Keys(ctx context.Context, accessIDs []string, known map[string]crypto.Signer) (map[string]crypto.Signer, error) {
-	keys := make(map[string]crypto.Signer, len(accessIDs))
-	for _, id := range accessIDs {
-		key, err := s.key(ctx, id, known[id])
+func (*stored) String() string { return "the store" }
+
+// read implements place.
+func (s *stored) read(ctx context.Context) ([]byte, func(context.Context, []byte) error, error) {
+	found, err := s.store.Get(ctx, storedKey)
+	var text []byte
+	if errors.Is(err, store.ErrNotFound) {
+		found, err = store.Item{Revision: store.Absent}, nil
+	} else if err == nil {
+		text, err = s.seal.Open(storedKey, found.Value)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return text, func(ctx context.Context, text []byte) error {
+		sealed, err := s.seal.Seal(storedKey, text)
 		if err != nil {
-			return nil, fmt.Errorf("signing key of access id %s: %w", id, err)
+			return err //nolint:wrapcheck // it says what it did
 		}
-		keys[id] = key
-	}
-	return keys, nil
-}
-
-func (s *Stored) key(ctx context.Context, accessID string, known crypto.Signer) (crypto.Signer, error) {
-	name := storedPrefix + accessID
-	key, err := s.read(ctx, name)
-	if !errors.Is(err, store.ErrNotFound) {
-		return key, err
-	}
-	_, encoded, err := missing(known)
-	if err != nil {
-		return nil, err
-	}
-	defer clear(encoded)
-	sealed, err := s.seal.Seal(name, encoded)
-	if err != nil {
-		return nil, fmt.Errorf("keep a new signing key: %w", err)
-	}
-	_, err = s.store.Commit(ctx, store.Create(name, sealed))
-	if err != nil && !errors.Is(err, store.ErrConflict) {
-		return nil, fmt.Errorf("keep a new signing key: %w", err)
-	}
-	// Read back: another gateway of the store may have been first.
-	return s.read(ctx, name)
-}
-
-func (s *Stored) read(ctx context.Context, name string) (crypto.Signer, error) {
-	item, err := s.store.Get(ctx, name)
-	if err != nil {
-		return nil, fmt.Errorf("read the signing key: %w", err)
-	}
-	text, err := s.seal.Open(name, item.Value)
-	if err != nil {
-		return nil, fmt.Errorf("read the signing key: %w", err)
-	}
-	defer clear(text)
-	key, err := Parse(text)
-	if err != nil {
-		return nil, fmt.Errorf("the signing key %w", err)
-	}
-	return key, nil
+		_, err = s.store.Commit(ctx, store.Update(storedKey, sealed, found.Revision))
+		if errors.Is(err, store.ErrConflict) {
+			return errConflict
+		}
+		return err
+	}, nil
 }

@@ -115,6 +115,23 @@ func (c *Client) ResetAdministrator(ctx context.Context) (made catalog.Credentia
 	return made, nil
 }
 
+// RotateSigningKey is Keeper.RotateSigningKey.
+func (c *Client) RotateSigningKey(ctx context.Context) (done Rotated, err error) {
+	err = c.do(ctx, keysTimeout, rotatePath, &done)
+	if err != nil {
+		return Rotated{}, fmt.Errorf("have the gateway rotate its signing key: %w", err)
+	}
+	return done, nil
+}
+
+// ReplaceSigningKeys is Keeper.ReplaceSigningKeys.
+func (c *Client) ReplaceSigningKeys(ctx context.Context) error {
+	if err := c.do(ctx, keysTimeout, replacePath, &struct{}{}); err != nil {
+		return fmt.Errorf("have the gateway replace its signing keys: %w", err)
+	}
+	return nil
+}
+
 // do asks for an act and reads what was done.
 func (c *Client) do(ctx context.Context, timeout time.Duration, path string, done any) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout+slack)

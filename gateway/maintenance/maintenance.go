@@ -38,13 +38,23 @@ type Administrators interface {
 	ResetAdministrator(ctx context.Context) (catalog.Credentials, error)
 }
 
+// SigningKeys replaces the keys that sign sessions. Package keys has one.
+type SigningKeys interface {
+	// Rotate adds a key, which signs from the returned time on.
+	Rotate(ctx context.Context) (from time.Time, err error)
+	// Replace puts a key in the place of all others; all sessions end.
+	Replace(ctx context.Context) error
+}
+
 // Keeper does the work on a store that this process has open.
 type Keeper struct {
 	Store store.Store
 	// Sealer and Administrators are not needed for backups.
 	Sealer         Sealer
 	Administrators Administrators
-	Audit          Auditor
+	// SigningKeys is nil if they are in a file of the administrator's.
+	SigningKeys SigningKeys
+	Audit       Auditor
 	// Caller says in the audit log who asks.
 	Caller string
 }
@@ -89,6 +99,37 @@ func (k *Keeper) ResetAdministrator(ctx context.Context) (catalog.Credentials, e
 		return catalog.Credentials{}, err
 	}
 	return k.Administrators.ResetAdministrator(ctx)
+}
+
+// Rotated is what became of the signing keys.
+type Rotated struct {
+	// From is when the new key begins to sign.
+	From time.Time `json:"from"`
+}
+
+// RotateSigningKey adds a key that signs sessions once everybody knows it.
+func (k *Keeper) RotateSigningKey(ctx context.Context) (done Rotated, err error) {
+	err = k.onSigningKeys("signing-key-rotate", func() (err error) {
+		done.From, err = k.SigningKeys.Rotate(ctx)
+		return err
+	})
+	return done, err
+}
+
+// ReplaceSigningKeys puts a key in the place of those that sign and verify sessions,
+// at once. All sessions end.
+func (k *Keeper) ReplaceSigningKeys(ctx context.Context) error {
+	return k.onSigningKeys("signing-keys-replace", func() error { return k.SigningKeys.Replace(ctx) })
+}
+
+func (k *Keeper) onSigningKeys(event string, do func() error) error {
+	if k.SigningKeys == nil {
+		return errors.New("the signing keys are in the file of --signing-keys-file; change that")
+	}
+	if err := k.record(event); err != nil {
+		return err
+	}
+	return do()
 }
 
 func (k *Keeper) record(what string) error {

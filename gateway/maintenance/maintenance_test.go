@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatepass/gatepass/gateway/keys"
 	"github.com/gatepass/gatepass/gateway/seal"
 	"github.com/gatepass/gatepass/gateway/store"
 	"github.com/gatepass/gatepass/gateway/store/bolt"
@@ -107,6 +108,54 @@ func TestResealAndReset(t *testing.T) {
 	if _, err := r.client.Reseal(t.Context()); !fails(err, "read the key file") {
 		t.Errorf("with a broken key file: %v", err)
 	}
+}
+
+func TestSigningKeysAreReplaced(t *testing.T) {
+	t.Parallel()
+	var ring *keys.Ring
+	r := start(t, func(o *Options) {
+		ring = keys.NewStored(o.Keeper.Store, seals(t, o), 0)
+		o.Keeper.SigningKeys = ring
+	})
+	first, err := ring.Keys(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done, err := r.client.RotateSigningKey(t.Context())
+	if now, readErr := ring.Keys(t.Context(), nil); err != nil || readErr != nil || len(now) != 2 || !now[1].From.Equal(done.From) {
+		t.Errorf("%+v and %+v, %v, %v", done, now, err, readErr)
+	}
+	if err := r.client.ReplaceSigningKeys(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if now, err := ring.Keys(t.Context(), nil); err != nil || len(now) != 1 || keys.Same(now, first) {
+		t.Errorf("%+v, %v", now, err)
+	}
+	for _, event := range []string{"signing-key-rotate", "signing-keys-replace"} {
+		if !strings.Contains(r.ledger.String(), event) {
+			t.Errorf("%s is not in the audit log: %s", event, r.ledger)
+		}
+	}
+	r.ledger.broken = true
+	if err := r.client.ReplaceSigningKeys(t.Context()); !fails(err, "disk full") {
+		t.Errorf("what can't be recorded: %v", err)
+	}
+	t.Run("unless they are the administrator's", func(t *testing.T) {
+		t.Parallel()
+		if _, err := start(t, nil).client.RotateSigningKey(t.Context()); !fails(err, "--signing-keys-file") {
+			t.Error(err)
+		}
+	})
+}
+
+// seals is the sealer of a rig, as package keys needs it.
+func seals(t *testing.T, o *Options) keys.Sealer {
+	t.Helper()
+	sealer, ok := o.Keeper.Sealer.(keys.Sealer)
+	if !ok {
+		t.Fatalf("the sealer is a %T", o.Keeper.Sealer)
+	}
+	return sealer
 }
 
 func TestWhatCantBeRecordedIsNotDone(t *testing.T) {

@@ -27,6 +27,7 @@ const (
 	// resealTimeout is for some hundred thousand values.
 	resealTimeout = 10 * time.Minute
 	resetTimeout  = 10 * time.Second
+	keysTimeout   = 10 * time.Second
 
 	// closeTimeout is how long an act may go on when the gateway ends.
 	closeTimeout = 2 * time.Second
@@ -38,6 +39,9 @@ const (
 	backupPath = "/backup"
 	resealPath = "/reseal"
 	resetPath  = "/reset-admin"
+	rotatePath = "/rotate-signing-key"
+	// replacePath is for keys that were stolen.
+	replacePath = "/replace-signing-keys"
 )
 
 // failureTrailer tells why a backup ends early.
@@ -93,6 +97,13 @@ func Listen(ctx context.Context, o Options) (*Server, error) {
 	mux.HandleFunc("POST "+resetPath, s.act(resetTimeout, func(ctx context.Context, w http.ResponseWriter, k *Keeper) error {
 		made, err := k.ResetAdministrator(ctx)
 		return answer(w, made, err)
+	}))
+	mux.HandleFunc("POST "+rotatePath, s.act(keysTimeout, func(ctx context.Context, w http.ResponseWriter, k *Keeper) error {
+		done, err := k.RotateSigningKey(ctx)
+		return answer(w, done, err)
+	}))
+	mux.HandleFunc("POST "+replacePath, s.act(keysTimeout, func(ctx context.Context, w http.ResponseWriter, k *Keeper) error {
+		return answer(w, struct{}{}, k.ReplaceSigningKeys(ctx))
 	}))
 	s.http = &http.Server{
 		Handler: mux,

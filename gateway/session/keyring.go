@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/asn1"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"math/big"
@@ -21,6 +22,10 @@ import (
 
 // JWKSPath is where the gateway serves its keys.
 const JWKSPath = "/.well-known/jwks.json"
+
+// KeysMaxAge is for how long others may keep the published keys before they ask
+// again (Cache-Control). A key must be published for longer before it signs.
+const KeysMaxAge = 5 * time.Minute
 
 // DiscoveryPath is fixed by OpenID Connect Discovery 1.0, section 4.
 const DiscoveryPath = "/.well-known/openid-configuration"
@@ -139,59 +144,49 @@ func (k *Key) signature(of [sha256.Size]byte) ([]byte, error) {
 	return signature, nil
 }
 
-// Keyring holds the keys of all auth methods, which never change, and remembers what
-// it has verified. It is safe for concurrent use.
+// Signing is a key of the gateway's, and when it is in use.
+type Signing struct {
+	*Key
+
+	// From is when the key begins to sign. It verifies before that too: another
+	// gateway's clock may be ahead.
+	From time.Time
+	// Until is when no session of it is left, and it verifies nothing any more; zero
+	// means that it has no end yet.
+	Until time.Time
+}
+
+// Keyring holds the gateway's keys, which never change, and remembers what it has
+// verified. It is safe for concurrent use.
 type Keyring struct {
 	issuer    string
-	methods   map[string]*Key // by access id
-	keys      map[string]*Key // by key id
-	retired   []Retired
+	signing   []Signing          // by From, the earliest first
+	keys      map[string]Signing // by key id
 	jwks      []byte
 	discovery []byte
 	verified  *verified
 }
 
-// Retired is a key that an access id signed with before. It signs nothing any
-// more, but what it signed until Replaced, by which every gateway knows its
-// successor, is valid until Until.
-type Retired struct {
-	AccessID string
-	Key      *Key
-	Replaced time.Time
-	Until    time.Time
-}
-
-// NewKeyring takes the gateway's public URL, one key for each access id, and
-// the keys that were replaced lately. Two access ids may have the same key.
-func NewKeyring(issuer string, methods map[string]*Key, retired ...Retired) (*Keyring, error) {
-	r := &Keyring{
-		issuer: issuer, methods: maps.Clone(methods), keys: map[string]*Key{},
-		retired: slices.Clone(retired), verified: newVerified(),
+// NewKeyring takes the gateway's public URL and its keys, of which there must be one
+// at least. All of them are published.
+func NewKeyring(issuer string, signing ...Signing) (*Keyring, error) {
+	if len(signing) == 0 {
+		return nil, errors.New("there is no key to sign sessions with")
 	}
-	for id, key := range r.methods {
-		if same, ok := r.keys[key.id]; ok {
-			r.methods[id] = same
-			continue
+	r := &Keyring{issuer: issuer, signing: slices.Clone(signing), keys: map[string]Signing{}, verified: newVerified()}
+	slices.SortStableFunc(r.signing, func(a, b Signing) int { return a.From.Compare(b.From) })
+	for _, key := range r.signing {
+		if _, ok := r.keys[key.id]; ok {
+			return nil, fmt.Errorf("the signing key %s is there twice", key.id)
 		}
 		r.keys[key.id] = key
 	}
-	for i := range r.retired {
-		key := r.retired[i].Key
-		if same, ok := r.keys[key.id]; ok {
-			r.retired[i].Key = same
-			continue
-		}
-		r.keys[key.id] = key
-	}
-	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{}}
+	set := jose.JSONWebKeySet{}
 	algorithms := map[string]bool{}
 	for _, id := range slices.Sorted(maps.Keys(r.keys)) {
 		key := r.keys[id]
 		algorithms[string(key.algorithm)] = true
 		set.Keys = append(set.Keys, jose.JSONWebKey{Key: key.public, KeyID: id, Algorithm: string(key.algorithm), Use: "sig"})
-	}
-	if len(algorithms) == 0 {
-		algorithms[string(jose.ES256)] = true // what a first method would get
 	}
 	var err error
 	if r.jwks, err = json.Marshal(set); err != nil {
@@ -211,12 +206,15 @@ func NewKeyring(issuer string, methods map[string]*Key, retired ...Retired) (*Ke
 	return r, nil
 }
 
-// signed says whether a session may bear a key's signature.
-func (r *Keyring) signed(c *Claims, key *Key, now time.Time) bool {
-	return r.methods[c.AccessID] == key || slices.ContainsFunc(r.retired, func(old Retired) bool {
-		return old.AccessID == c.AccessID && old.Key == key && now.Before(old.Until) &&
-			c.IssuedAt <= old.Replaced.Add(issuedAtLeeway).Unix()
-	})
+// current returns the key that signs: of those whose time has come the latest, or, if
+// the clock is behind all of them, the earliest.
+func (r *Keyring) current(now time.Time) *Key {
+	for _, key := range slices.Backward(r.signing) {
+		if !key.From.After(now) {
+			return key.Key
+		}
+	}
+	return r.signing[0].Key
 }
 
 // discovery has what OpenID Connect Discovery 1.0, section 3, requires of an

@@ -51,9 +51,14 @@ func newKey(t testing.TB, private crypto.Signer) *Key {
 	return key
 }
 
-func newRing(t testing.TB, issuer string, methods map[string]*Key) *Keyring {
+// newRing makes a keyring whose first key signs.
+func newRing(t testing.TB, issuer string, keys ...*Key) *Keyring {
 	t.Helper()
-	ring, err := NewKeyring(issuer, methods)
+	var signing []Signing
+	for i, key := range keys {
+		signing = append(signing, Signing{Key: key, From: now.Add(-time.Duration(i) * time.Hour)})
+	}
+	ring, err := NewKeyring(issuer, signing...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,10 +83,11 @@ func grant(accessID string) Grant {
 
 func TestSignAndVerify(t *testing.T) {
 	t.Parallel()
-	ring := newRing(t, issuer, map[string]*Key{"p-ec": newKey(t, ecKey(t)), "p-rsa": newKey(t, rsaKey(t))})
-	for id, algorithm := range map[string]string{"p-ec": "ES256", "p-rsa": "RS256"} {
+	ring := newRing(t, issuer, newKey(t, ecKey(t)), newKey(t, rsaKey(t)))
+	for algorithm, ring := range map[string]*Keyring{"ES256": ring, "RS256": newRing(t, issuer, newKey(t, rsaKey(t)), newKey(t, ecKey(t)))} {
 		t.Run("a session of "+algorithm, func(t *testing.T) {
 			t.Parallel()
+			const id = "p-ec"
 			token, signed, err := ring.Sign(grant(id))
 			if err != nil {
 				t.Fatal(err)
@@ -96,7 +102,7 @@ func TestSignAndVerify(t *testing.T) {
 				t.Error(diff)
 			}
 			header, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[0])
-			if err != nil || !strings.Contains(string(header), `"alg":"`+algorithm+`"`) || !strings.Contains(string(header), ring.methods[id].ID()) {
+			if err != nil || !strings.Contains(string(header), `"alg":"`+algorithm+`"`) || !strings.Contains(string(header), ring.current(now).ID()) {
 				t.Errorf("header %s, %v", header, err)
 			}
 		})
@@ -128,10 +134,10 @@ func TestSignAndVerify(t *testing.T) {
 			}
 		}
 	})
-	t.Run("an access id without a key signs nothing", func(t *testing.T) {
+	t.Run("without a key there is no keyring", func(t *testing.T) {
 		t.Parallel()
-		if _, _, err := ring.Sign(grant("p-other")); err == nil {
-			t.Error("signed")
+		if _, err := NewKeyring(issuer); err == nil {
+			t.Error("it was made")
 		}
 	})
 }
@@ -163,7 +169,7 @@ func TestVerifyRefuses(t *testing.T) {
 	t.Parallel()
 	ec, other, rs := ecKey(t), ecKey(t), rsaKey(t)
 	ecID, otherID, rsID := newKey(t, ec).ID(), newKey(t, other).ID(), newKey(t, rs).ID()
-	ring := newRing(t, issuer, map[string]*Key{"p-ec": newKey(t, ec), "p-other": newKey(t, other), "p-rsa": newKey(t, rs)})
+	ring := newRing(t, issuer, newKey(t, ec), newKey(t, rs))
 	claims := func(change func(*Claims)) *Claims {
 		c := &Claims{Issuer: issuer, Subject: "s", Audience: "p-ec", AccessID: "p-ec", ID: "i", IssuedAt: now.Unix(), Expiry: now.Unix() + 60}
 		change(c)
@@ -195,7 +201,7 @@ func TestVerifyRefuses(t *testing.T) {
 		{"ES256 under an RSA key's id", forge(t, jose.ES256, ec, rsID, rsaClaims), ErrUnknown},
 		{"RS256 under an EC key's id", forge(t, jose.RS256, rs, ecID, good), ErrUnknown},
 		{"PS256 with the right RSA key", forge(t, jose.PS256, rs, rsID, rsaClaims), ErrMalformed},
-		{"another method's key under its own id", forge(t, jose.ES256, other, otherID, good), ErrUnknownKey},
+		{"a key that is not the gateway's under its own id", forge(t, jose.ES256, other, otherID, good), ErrUnknownKey},
 		{"another key under this key's id", forge(t, jose.ES256, other, ecID, good), ErrUnknown},
 		{"an unknown key id", forge(t, jose.ES256, ec, "x", good), ErrUnknownKey},
 		{"an unknown key id in another issuer's token", forge(t, jose.ES256, ec, "x", claims(func(c *Claims) { c.Issuer = "https://other" })), ErrUnknown},
@@ -214,8 +220,6 @@ func TestVerifyRefuses(t *testing.T) {
 		{"a session that does not say when it was issued", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.IssuedAt = 0 })), ErrUnknown},
 		{"another issuer's session", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Issuer = "https://other" })), ErrUnknown},
 		{"another audience", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Audience = "p-other" })), ErrUnknown},
-		{"another access id", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Audience, c.AccessID = "p-other", "p-other" })), ErrUnknownKey},
-		{"an access id that is gone", forge(t, jose.ES256, ec, ecID, claims(func(c *Claims) { c.Audience, c.AccessID = "p-gone", "p-gone" })), ErrUnknownKey},
 		{"a token that is too long", valid + strings.Repeat("A", MaxLength), ErrMalformed},
 		{"a JWS in JSON", `{"payload":"` + parts[1] + `","protected":"` + parts[0] + `","signature":"` + parts[2] + `"}`, ErrMalformed},
 		{"five parts", valid + ".x.y", ErrMalformed},
@@ -274,8 +278,7 @@ func (elsewhere) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
 
 func TestDocuments(t *testing.T) {
 	t.Parallel()
-	private := ecKey(t)
-	ring := newRing(t, issuer, map[string]*Key{"p-b": newKey(t, rsaKey(t)), "p-a": newKey(t, private), "p-same": newKey(t, private)})
+	ring := newRing(t, issuer, newKey(t, rsaKey(t)), newKey(t, ecKey(t)))
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(ring.JWKS(), &set); err != nil {
 		t.Fatal(err)
@@ -305,17 +308,17 @@ func TestDocuments(t *testing.T) {
 	if diff := cmp.Diff([]any{"ES256", "RS256"}, d["id_token_signing_alg_values_supported"]); diff != "" {
 		t.Error(diff)
 	}
-	t.Run("two access ids with one key keep their sessions apart", func(t *testing.T) {
+	t.Run("a key that is there twice is a mistake", func(t *testing.T) {
 		t.Parallel()
-		claims, err := ring.Verify(sign(t, ring, grant("p-same")), now)
-		if err != nil || claims.AccessID != "p-same" {
-			t.Errorf("%+v, %v", claims, err)
+		key := Signing{Key: newKey(t, ecKey(t))}
+		if _, err := NewKeyring(issuer, key, key); err == nil {
+			t.Error("it was taken")
 		}
 	})
 }
 
 func FuzzVerify(f *testing.F) {
-	ring := newRing(f, issuer, map[string]*Key{"p-ec": newKey(f, ecKey(f))})
+	ring := newRing(f, issuer, newKey(f, ecKey(f)))
 	valid := sign(f, ring, grant("p-ec"))
 	issued, err := ring.Verify(valid, now)
 	if err != nil {
@@ -340,47 +343,58 @@ func FuzzVerify(f *testing.F) {
 }
 
 func BenchmarkSign(b *testing.B) {
-	ring := newRing(b, issuer, map[string]*Key{"p-ec": newKey(b, ecKey(b))})
+	ring := newRing(b, issuer, newKey(b, ecKey(b)))
 	for b.Loop() {
 		sign(b, ring, grant("p-ec"))
 	}
 }
 
-func TestSessionsOfARetiredKey(t *testing.T) {
+func TestKeysTakeTurns(t *testing.T) {
 	t.Parallel()
 	before, after := newKey(t, ecKey(t)), newKey(t, ecKey(t))
-	token := sign(t, newRing(t, issuer, map[string]*Key{"p-a": before}), grant("p-a"))
-	ring := func(retired ...Retired) *Keyring {
-		t.Helper()
-		r, err := NewKeyring(issuer, map[string]*Key{"p-a": after, "p-b": after}, retired...)
-		if err != nil {
-			t.Fatal(err)
+	turn := now.Add(10 * time.Minute)
+	ring, err := NewKeyring(issuer, Signing{Key: after, From: turn}, Signing{Key: before, From: now, Until: turn.Add(MaxLife)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []*Key{before, after} {
+		if !strings.Contains(string(ring.JWKS()), key.ID()) {
+			t.Error("a key is not published")
 		}
-		return r
+	}
+	at := func(when time.Time) string {
+		g := grant("p-a")
+		g.Now, g.TTL = when, MaxLife
+		return sign(t, ring, g)
 	}
 	for _, tt := range []struct {
-		name string
-		ring *Keyring
-		want error
+		name   string
+		signed time.Time
+		by     *Key
 	}{
-		{"are valid for a while", ring(Retired{"p-a", before, now, now.Add(time.Second)}), nil},
-		{"are not valid after that", ring(Retired{"p-a", before, now, now}), ErrUnknownKey},
-		{"are not valid if another method's key was retired", ring(Retired{"p-b", before, now, now.Add(time.Second)}), ErrUnknownKey},
-		{"are not valid if the key is gone", ring(), ErrUnknownKey},
-		{"are not valid if they were issued after the key was replaced", ring(Retired{"p-a", before, now.Add(-11 * time.Second), now.Add(time.Second)}), ErrUnknownKey},
+		{"before all of them", now.Add(-time.Hour), before},
+		{"while the next one is published", turn.Add(-time.Second), before},
+		{"when its time has come", turn, after},
+		{"later", turn.Add(time.Hour), after},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run("signing "+tt.name, func(t *testing.T) {
 			t.Parallel()
-			if _, err := tt.ring.Verify(token, now); !errors.Is(err, tt.want) {
-				t.Errorf("error %v, want %v", err, tt.want)
+			header, err := base64.RawURLEncoding.DecodeString(strings.Split(at(tt.signed), ".")[0])
+			if err != nil || !strings.Contains(string(header), tt.by.ID()) {
+				t.Errorf("header %s, %v; want the key %s", header, err, tt.by.ID())
 			}
 		})
 	}
-	retired := ring(Retired{"p-a", before, now, now.Add(time.Second)})
-	if !strings.Contains(string(retired.JWKS()), before.ID()) {
-		t.Error("others can't verify sessions of the retired key")
+	last := at(turn.Add(-time.Second))
+	if _, err := ring.Verify(last, turn.Add(MaxLife-2*time.Second)); err != nil {
+		t.Errorf("the last session of the key before, at its end: %v", err)
 	}
-	if _, err := ring().Verify(sign(t, retired, grant("p-a")), now); err != nil {
-		t.Errorf("a new session is not signed with the new key: %v", err)
+	// Nobody makes one that outlives the key.
+	forged := forge(t, jose.ES256, before.private, before.ID(), &Claims{
+		Issuer: issuer, Subject: "s", Audience: "p-a", AccessID: "p-a", ID: "i",
+		IssuedAt: turn.Add(MaxLife).Unix(), Expiry: turn.Add(MaxLife + time.Hour).Unix(),
+	})
+	if _, err := ring.Verify(forged, turn.Add(MaxLife)); !errors.Is(err, ErrUnknown) {
+		t.Errorf("a session of a key whose time is over: %v", err)
 	}
 }

@@ -3,13 +3,14 @@ package session
 import (
 	"crypto/sha256"
 	"sync"
+	"time"
 )
 
 // maxYoung bounds the tokens that are remembered, in bytes of their text: what is
 // remembered of one takes about as much. A session has a kilobyte.
 const maxYoung = 2 << 20
 
-// verified remembers which tokens bore the signature of which key. To look at a
+// verified remembers which tokens bore a good signature. To look at a
 // signature takes more time than all the rest of a short request, and sessions
 // are there to be used often. It holds hashes and claims but no tokens, and nothing
 // that was refused.
@@ -31,7 +32,7 @@ type digest = [sha256.Size]byte
 // signedClaims are those of a token whose signature was good. They never change.
 type signedClaims struct {
 	claims Claims
-	key    *Key
+	until  time.Time // the end of its key
 	size   int
 }
 

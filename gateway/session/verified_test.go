@@ -17,7 +17,7 @@ func remembered(r *Keyring) int { return len(r.verified.young) + len(r.verified.
 func TestATokenThatWasVerifiedBefore(t *testing.T) {
 	t.Parallel()
 	before, after := newKey(t, ecKey(t)), newKey(t, ecKey(t))
-	ring := newRing(t, issuer, map[string]*Key{"p-a": before})
+	ring := newRing(t, issuer, before)
 	token := sign(t, ring, grant("p-a"))
 	first, err := ring.Verify(token, now)
 	if err != nil || remembered(ring) != 1 {
@@ -46,9 +46,9 @@ func TestATokenThatWasVerifiedBefore(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("ends when the time of its retired key is over", func(t *testing.T) {
+	t.Run("ends when the time of its key is over", func(t *testing.T) {
 		t.Parallel()
-		ring, err := NewKeyring(issuer, map[string]*Key{"p-a": after}, Retired{"p-a", before, now, now.Add(time.Second)})
+		ring, err := NewKeyring(issuer, Signing{Key: after, From: now}, Signing{Key: before, Until: now.Add(time.Second)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func TestATokenThatWasVerifiedBefore(t *testing.T) {
 	})
 	t.Run("is unknown to a keyring without its key", func(t *testing.T) {
 		t.Parallel()
-		if _, err := newRing(t, issuer, map[string]*Key{"p-a": after}).Verify(token, now); !errors.Is(err, ErrUnknown) {
+		if _, err := newRing(t, issuer, after).Verify(token, now); !errors.Is(err, ErrUnknown) {
 			t.Error(err)
 		}
 	})
@@ -77,8 +77,8 @@ func TestATokenThatWasVerifiedBefore(t *testing.T) {
 
 func TestWhatWasRefusedIsNotRemembered(t *testing.T) {
 	t.Parallel()
-	ring := newRing(t, issuer, map[string]*Key{"p-a": newKey(t, ecKey(t))})
-	stranger := newRing(t, issuer, map[string]*Key{"p-a": newKey(t, ecKey(t))})
+	ring := newRing(t, issuer, newKey(t, ecKey(t)))
+	stranger := newRing(t, issuer, newKey(t, ecKey(t)))
 	for name, token := range map[string]string{
 		"no token":                   "a.b.c",
 		"another gateway's session":  sign(t, stranger, grant("p-a")),
@@ -113,7 +113,7 @@ func TestWhatIsRememberedIsBounded(t *testing.T) {
 
 func TestManyVerifyAtATime(t *testing.T) {
 	t.Parallel()
-	ring := newRing(t, issuer, map[string]*Key{"p-a": newKey(t, ecKey(t))})
+	ring := newRing(t, issuer, newKey(t, ecKey(t)))
 	var tokens []string
 	for range 8 {
 		tokens = append(tokens, sign(t, ring, grant("p-a")))
@@ -137,7 +137,7 @@ func TestManyVerifyAtATime(t *testing.T) {
 
 // BenchmarkVerify is of sessions that are new to the keyring, and of one that is not.
 func BenchmarkVerify(b *testing.B) {
-	ring := newRing(b, issuer, map[string]*Key{"p-ec": newKey(b, ecKey(b))})
+	ring := newRing(b, issuer, newKey(b, ecKey(b)))
 	token := sign(b, ring, grant("p-ec"))
 	for _, again := range []bool{false, true} {
 		b.Run(fmt.Sprintf("again=%t", again), func(b *testing.B) {

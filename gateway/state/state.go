@@ -24,7 +24,7 @@ import (
 )
 
 // applyTimeout bounds how long a configuration may take to come into use: the
-// keys may lie in a Secret behind an API server that does not answer.
+// signing keys may lie in a Secret behind an API server that does not answer.
 const applyTimeout = 15 * time.Second
 
 // Options configure a Store.
@@ -35,8 +35,8 @@ type Options struct {
 	// Catalog has what is not in the configuration file. CatalogChanged is to be
 	// its Options.Changed.
 	Catalog *catalog.Catalog
-	// Keys keeps the keys that no file holds.
-	Keys keys.Store
+	// Keys has the keys that sign sessions.
+	Keys keys.Source
 	// ObserveReview, if set, is told how long each token review took.
 	ObserveReview func(outcome string, took time.Duration)
 	Logger        *slog.Logger
@@ -98,7 +98,7 @@ func (s *Store) Apply(ctx context.Context, cfg *config.Config) error {
 	next := &snapshot{config: cfg, catalog: s.options.Catalog}
 	err := s.declare(next)
 	if err == nil {
-		err = s.readFileKeys(ctx, next, old) // after all else: it may generate keys
+		err = s.readKeys(ctx, next, old) // after all else: it may make keys
 	}
 	if err != nil {
 		next.declared.close()
@@ -132,7 +132,7 @@ func (s *Store) update(ctx context.Context) {
 	if old == nil {
 		return
 	}
-	next := &snapshot{config: old.config, catalog: old.catalog, declared: old.declared, fileKeys: old.fileKeys}
+	next := &snapshot{config: old.config, catalog: old.catalog, declared: old.declared, signing: old.signing}
 	if err := s.fill(ctx, next, old, s.options.Catalog.Logins); err != nil {
 		s.behind = true
 		s.options.Logger.Error("changed auth methods can't be taken into use; the ones before stay", "error", err)
@@ -157,7 +157,7 @@ func (s *Store) fill(ctx context.Context, next, old *snapshot, read func(context
 		return fmt.Errorf("auth methods of the store: %w", err)
 	}
 	s.store(next, old, logins)
-	return s.sign(next, old)
+	return nil
 }
 
 func (s *Store) replace(next *snapshot) {
@@ -196,7 +196,6 @@ type snapshot struct {
 	declared, stored clients
 	methods          map[string]*authmethod.Method // by access id
 	names            map[string]*authmethod.Method
-	fileKeys
 	signing
 }
 

@@ -3,18 +3,10 @@ package state
 import (
 	"bytes"
 	"context"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"io"
 	"log/slog"
-	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -137,7 +129,7 @@ func running(t *testing.T, changed func(context.Context), usable ...func(*catalo
 }
 
 // keptKeys keeps signing keys in a store of their own.
-func keptKeys(t *testing.T) (keys.Store, record.Store) {
+func keptKeys(t *testing.T) (*keys.Ring, record.Store) {
 	t.Helper()
 	database, err := bolt.Open(bolt.Options{Dir: t.TempDir()})
 	if err != nil {
@@ -156,7 +148,7 @@ func keptKeys(t *testing.T) (keys.Store, record.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return keys.NewStored(seal.Guard(database), sealer), database
+	return keys.NewStored(seal.Guard(database), sealer, keys.DefaultRotation), database
 }
 
 func parse(t *testing.T, text string) *config.Config {
@@ -193,8 +185,7 @@ func TestApply(t *testing.T) {
 		t.Errorf("auth config %+v", c)
 	}
 	for name, broken := range map[string]string{
-		"a CA that does not exist":  oneMethod + "kubernetesAuthConfigs:\n- {name: c, accessID: p-abcdefghij12km, caFile: /does/not/exist, reviewer: {type: gateway}}\n",
-		"a key that does not exist": strings.Replace(oneMethod, "sessionTTL", "signingKeyFile: /does/not/exist, sessionTTL", 1),
+		"a CA that does not exist": oneMethod + "kubernetesAuthConfigs:\n- {name: c, accessID: p-abcdefghij12km, caFile: /does/not/exist, reviewer: {type: gateway}}\n",
 	} {
 		if err := store.Apply(t.Context(), parse(t, broken)); err == nil {
 			t.Errorf("%s is accepted", name)
@@ -216,7 +207,7 @@ func TestApply(t *testing.T) {
 
 type brokenKeys struct{}
 
-func (brokenKeys) Keys(context.Context, []string, map[string]crypto.Signer) (map[string]crypto.Signer, error) {
+func (brokenKeys) Keys(context.Context, []keys.Key) ([]keys.Key, error) {
 	return nil, errors.New("the Secret can't be read")
 }
 
@@ -233,30 +224,13 @@ func TestApplyWithoutKeys(t *testing.T) {
 func TestFollow(t *testing.T) {
 	t.Parallel()
 	const id = "p-abcdefghij12km"
-	file := filepath.Join(t.TempDir(), "key.pem")
-	newKey := func() {
-		t.Helper()
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		der, err := x509.MarshalPKCS8PrivateKey(key)
-		if err == nil {
-			err = os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	newKey()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		objects, stop := running(t, nil)
 		defer stop()
 		kept, records := keptKeys(t)
 		store := New(Options{Cluster: noCluster, Catalog: objects, Keys: kept, Logger: slog.New(slog.DiscardHandler)})
-		text := oneMethod + "- {name: f, accessID: p-fffffffff12km, sessionTTL: 150s, signingKeyFile: " + file + ", kubernetes: {}}\n"
-		if err := store.Apply(ctx, parse(t, text)); err != nil {
+		if err := store.Apply(ctx, parse(t, oneMethod)); err != nil {
 			t.Fatal(err)
 		}
 		ended := make(chan error, 1)
@@ -265,7 +239,7 @@ func TestFollow(t *testing.T) {
 			time.Sleep(d)
 			synctest.Wait()
 		}
-		issue := func(id string) string {
+		issue := func() string {
 			t.Helper()
 			token, _, err := store.State().Sessions().Sign(session.Grant{AccessID: id, TTL: time.Hour, Now: time.Now()})
 			if err != nil {
@@ -279,41 +253,48 @@ func TestFollow(t *testing.T) {
 				t.Errorf("%s: %v, want %v", what, err, want)
 			}
 		}
-		step(time.Second)
+		published := func() int { return bytes.Count(store.State().Sessions().JWKS(), []byte(`"kid"`)) }
 
-		had, err := kept.Keys(ctx, []string{id}, nil)
+		step(time.Second)
+		first := issue()
+		if _, err := records.Commit(ctx, record.Delete("sealed/session-keys", record.Any)); err != nil {
+			t.Fatal(err)
+		}
+		step(time.Minute)
+		if _, err := records.Get(ctx, "sealed/session-keys"); err != nil {
+			t.Errorf("a key that was lost does not come back: %v", err)
+		}
+		expect("a session of a key that was lost", first, nil)
+		if _, err := kept.Rotate(ctx); err != nil {
+			t.Fatal(err)
+		}
+		step(keysInterval + time.Second)
+		if published() != 2 {
+			t.Errorf("%d keys are published before the new one signs", published())
+		}
+		step(keys.Ahead)
+		last := issue()
+		expect("a session of the key before", first, nil)
+		expect("a session of the new key", last, nil)
+
+		if err := kept.Replace(ctx); err != nil {
+			t.Fatal(err)
+		}
+		step(keysInterval + time.Second)
+		expect("a session of a key that was stolen", last, session.ErrUnknown)
+		expect("a session of the key in its place", issue(), nil)
+		if published() != 1 {
+			t.Errorf("%d keys are published after all were replaced", published())
+		}
+		broken, err := records.Get(ctx, "sealed/session-keys")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := records.Commit(ctx, record.Delete("sealed/declared-signing-key/"+id, record.Any)); err != nil {
+		if _, err := records.Commit(ctx, record.Put("sealed/session-keys", broken.Value[:len(broken.Value)-1])); err != nil {
 			t.Fatal(err)
 		}
 		step(time.Minute)
-		if has, err := kept.Keys(ctx, []string{id}, nil); err != nil || !reflect.DeepEqual(has[id].Public(), had[id].Public()) {
-			t.Errorf("a key that was lost does not come back: %v", err)
-		}
-
-		before := issue("p-fffffffff12km")
-		first := store.State()
-		newKey()
-		step(time.Minute)
-		expect("a session of the key before", before, nil)
-		expect("a session of the new key", issue("p-fffffffff12km"), nil)
-		if bytes.Equal(first.Sessions().JWKS(), store.State().Sessions().JWKS()) {
-			t.Error("a new key in the file is not followed")
-		}
-		if err := os.WriteFile(file, []byte("half a fi"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		step(time.Minute)
-		expect("while the file is broken", issue("p-fffffffff12km"), nil)
-		newKey()
-		step(2 * time.Minute)
-		expect("after the longest life of a session of the key before", before, session.ErrUnknown)
-		step(2 * time.Minute)
-		if n := bytes.Count(store.State().Sessions().JWKS(), []byte(`"kid"`)); n != 2 {
-			t.Errorf("%d keys are published in the end", n)
-		}
+		expect("while the keys can't be read", issue(), nil)
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)

@@ -116,8 +116,8 @@ func TestStoredLogins(t *testing.T) {
 	}
 
 	// A broken file changes nothing; a good one hides what it declares too.
-	if err := store.Apply(ctx, parse(t, oneMethod+"- {name: broken, accessID: p-nnnnnnnnnn12km, signingKeyFile: /does/not/exist, kubernetes: {}}\n")); err == nil {
-		t.Error("a file with a broken method was taken")
+	if err := store.Apply(ctx, parse(t, oneMethod+"kubernetesAuthConfigs:\n- {name: broken, accessID: p-abcdefghij12km, caFile: /does/not/exist, reviewer: {type: gateway}}\n")); err == nil {
+		t.Error("a file with a broken auth config was taken")
 	}
 	expect("after a broken file", two, nil)
 	if err := store.Apply(ctx, parse(t, "authMethods:\n- {name: team, accessID: p-teamteamte12km, kubernetes: {}}\n")); err != nil {

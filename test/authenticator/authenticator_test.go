@@ -6,7 +6,9 @@ package authenticator_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -25,6 +28,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"github.com/gatepass/gatepass/gateway/keys"
 	"github.com/gatepass/gatepass/test/await"
 	"github.com/gatepass/gatepass/test/cluster"
 	"github.com/gatepass/gatepass/test/pki"
@@ -104,6 +108,7 @@ func TestAnAPIServerTakesSessions(t *testing.T) {
 			}
 			s.checkRights(t, session)
 			s.checkForgeries(t, session)
+			s.checkToldKey(t, session)
 			s.checkNoLogin(t, session)
 			if row.revocable {
 				s.checkRevocation(t, session)
@@ -117,6 +122,8 @@ type setup struct {
 	gateway *product.Server
 	issuer  string
 	client  *http.Client
+	// admin is the file with the administrator's credentials.
+	admin string
 }
 
 // start runs an API server that trusts a gateway, and the gateway, at an
@@ -153,6 +160,7 @@ func start(t *testing.T, row int, file, content, flag string, extra map[string][
 			t.Error(err)
 		}
 	})
+	s.admin = filepath.Join(dir, "administrator")
 	s.gateway, err = commands.StartGateway(t.Context(), product.GatewayOptions{
 		Config: write(t, dir, "gateway.yaml", `apiVersion: config.gatepass.dev/v1alpha1
 kind: GatewayConfig
@@ -165,6 +173,7 @@ kubernetesAuthConfigs:
 - {name: any-conf, accessID: `+anyAudience+`, reviewer: {type: gateway}}
 `),
 		DataDir: t.TempDir(), CertFile: cert, KeyFile: key, Kubeconfig: s.cluster.Kubeconfig, BindAddress: address, Port: port,
+		ExtraArgs: []string{"--admin-credentials-file=" + s.admin},
 	})
 	check(t, err)
 	t.Cleanup(func() {
@@ -291,6 +300,61 @@ func (s *setup) checkForgeries(t *testing.T, session string) {
 			t.Errorf("a token with %s: %v", name, err)
 		}
 	}
+}
+
+// checkToldKey signs the session again with the key that whoever makes an auth method
+// is told: by its own key id, and by that of the session.
+func (s *setup) checkToldKey(t *testing.T, session string) {
+	t.Helper()
+	var credentials []byte
+	await.Until(t, "the administrator is made", func() (made bool) {
+		content, err := os.ReadFile(s.admin)
+		credentials = content
+		return err == nil
+	})
+	id, key := field(t, credentials, "Access id"), field(t, credentials, "Access key")
+	var admin struct{ Token, Error string }
+	s.post(t, "/auth", map[string]string{"access-type": "access_key", "access-id": id, "access-key": key}, &admin)
+	if admin.Token == "" {
+		t.Fatalf("the administrator has no session: %s", admin.Error)
+	}
+	var made struct {
+		Key   string `json:"prv_key"`
+		Error string
+	}
+	s.post(t, "/create-auth-method-k8s", map[string]string{"token": admin.Token, "name": "tenant"}, &made)
+	told, err := base64.StdEncoding.DecodeString(made.Key)
+	check(t, err)
+	private, err := keys.Parse(told)
+	check(t, err)
+	thumbprint, err := (&jose.JSONWebKey{Key: private.Public()}).Thumbprint(crypto.SHA256)
+	check(t, err)
+	genuine, err := jose.ParseSignedCompact(session, []jose.SignatureAlgorithm{jose.ES256})
+	check(t, err)
+	for _, kid := range []string{base64.RawURLEncoding.EncodeToString(thumbprint), genuine.Signatures[0].Header.KeyID} {
+		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: private}, (&jose.SignerOptions{}).WithHeader("kid", kid).WithType("JWT"))
+		check(t, err)
+		signed, err := signer.Sign(genuine.UnsafePayloadWithoutVerification())
+		check(t, err)
+		forged, err := signed.CompactSerialize()
+		check(t, err)
+		who, err := s.as(t, forged).AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+		if !apierrors.IsUnauthorized(err) {
+			t.Errorf("a session that is signed with the key of an auth method is %q, %v", who.Status.UserInfo.Username, err)
+		}
+	}
+}
+
+// field is a line of the administrator's credentials.
+func field(t *testing.T, credentials []byte, name string) string {
+	t.Helper()
+	for line := range strings.Lines(string(credentials)) {
+		if label, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(strings.TrimSpace(label), name) {
+			return strings.TrimSpace(value)
+		}
+	}
+	t.Fatalf("%s is not in the administrator's file", name)
+	return ""
 }
 
 // checkNoLogin logs in with the session, which the API server takes for a user's

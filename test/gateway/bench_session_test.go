@@ -83,14 +83,15 @@ func BenchmarkSessions(b *testing.B) {
 type secrets struct {
 	*gatewayProcess
 
-	namespace string
-	accessID  string
-	config    string // the name of the auth config
-	file      string // the content of the configuration file
-	reviewer  string
-	ring      *session.Keyring // signs as the gateway does
-	names     []string         // of the items
-	tokens    []string         // of sessions
+	namespace  string
+	accessID   string
+	config     string // the name of the auth config
+	file       string // the content of the configuration file
+	reviewer   string
+	ring       *session.Keyring // signs as the gateway does, with the keys of signingKey
+	signingKey string
+	names      []string // of the items
+	tokens     []string // of sessions
 }
 
 const secretValue = "correct horse battery staple 0123456789"
@@ -102,9 +103,9 @@ func newSecrets(b *testing.B) *secrets {
 	s.reviewer = kubeconfig(b, delegator(b, s.namespace, "gateway"))
 	private := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(b)
 	der := must(x509.MarshalPKCS8PrivateKey(private))(b)
-	signingKey := file(b, "signing.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	s.signingKey = file(b, "signing.pem", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
 	var c configFile
-	s.accessID, s.config = c.add("    signingKeyFile: "+signingKey+"\n"+kubernetes("boundNamespaces: ["+s.namespace+"]"), gatewayReviewer)
+	s.accessID, s.config = c.add(kubernetes("boundNamespaces: ["+s.namespace+"]"), gatewayReviewer)
 	s.file = c.String() + `
 roles:
   - name: web
@@ -113,7 +114,7 @@ roles:
     associations:
       - {authMethod: method-1, subClaims: {namespace: "` + s.namespace + `", service_account_name: "web,worker"}}
 `
-	s.ring = must(session.NewKeyring(issuer, map[string]*session.Key{s.accessID: must(session.NewKey(private))(b)}))(b)
+	s.ring = must(session.NewKeyring(issuer, session.Signing{Key: must(session.NewKey(private))(b)}))(b)
 	return s
 }
 
@@ -121,7 +122,7 @@ roles:
 func (s *secrets) start(b *testing.B, dataDir string, args ...string) {
 	b.Helper()
 	s.gatewayProcess = startGateway(b, s.file, product.GatewayOptions{
-		DataDir: dataDir, Kubeconfig: s.reviewer, ExtraArgs: args, Env: asDeployed(),
+		DataDir: dataDir, Kubeconfig: s.reviewer, ExtraArgs: append([]string{"--signing-keys-file=" + s.signingKey}, args...), Env: asDeployed(),
 	})
 }
 

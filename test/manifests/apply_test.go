@@ -67,7 +67,7 @@ func TestAWarningWouldBeNoticed(t *testing.T) {
 var fills = []struct{ resource, name, patch string }{
 	{"secret", "gatepass-webhook-ca", `{"data":{"tls.crt":"YQ==","tls.key":"Yg==","ca.crt":"YQ=="}}`},
 	{"secret", "gatepass-gateway-ca", `{"data":{"tls.crt":"YQ==","tls.key":"Yg==","ca.crt":"YQ=="}}`},
-	{"secret", "gatepass-gateway-signing-keys", `{"data":{"p-abcdefghij12km.pem":"YQ=="}}`},
+	{"secret", "gatepass-gateway-signing-keys", `{"data":{"session-keys.json":"YQ=="}}`},
 	{"configmap", "gatepass-gateway-ca", `{"data":{"ca.crt":"a"}}`},
 	{"secret", "gatepass-gateway-administrator", `{"data":{"access-id":"YQ==","access-key":"Yg=="}}`},
 }
