@@ -167,3 +167,33 @@ func TestOnlyWhoMayBeNewAsksTheStore(t *testing.T) {
 		}
 	}
 }
+
+func TestASessionOfAfterARevocationIsKnownToTheOther(t *testing.T) {
+	t.Parallel()
+	database, sealer := newStore(t)
+	here := newReplica(t, database, sealer)
+	here.token = here.logIn(here.admin.AccessID, here.admin.AccessKey)
+	lagging := &laggingStore{Store: database, told: make(chan struct{})}
+	there := newReplica(t, lagging, sealer)
+	made := here.do("create-auth-method", fields{"name": "ci"})
+	logIn := func() string { return here.logIn(fmt.Sprint(made["access_id"]), fmt.Sprint(made["access_key"])) }
+	valid := func(token string) any {
+		_, _, answer := there.post("/validate-token", here.text(fields{"token": token}))
+		return answer["is_valid"]
+	}
+	// Both have seen a first revocation, and only one the second.
+	here.do("revoke-auth-method-sessions", fields{"name": "ci"})
+	before := logIn()
+	if valid(before) != true {
+		t.Fatal("a session is not valid at the other gateway")
+	}
+	lagging.lag(false)
+	here.do("revoke-auth-method-sessions", fields{"name": "ci"})
+	after := logIn()
+	if valid(after) != true {
+		t.Error("a session of after the second revocation is not valid at a gateway that has not heard of it")
+	}
+	if valid(before) == true {
+		t.Error("a session of before it is")
+	}
+}

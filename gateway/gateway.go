@@ -44,10 +44,9 @@ type State interface {
 	// AuthMethod says what else it takes to log in. It takes the same time
 	// whichever is wrong.
 	VerifyAccessKey(accessID, accessKey string) bool
-	// IssueTime is the time to sign a new session with (session.Grant.Now): now,
-	// or a moment later if sessions of this subject were revoked just now, so that
-	// the new one is not taken for one of those.
-	IssueTime(accessID, subject string, now time.Time) time.Time
+	// Generation is what a new session of a subject carries (session.Grant), so that
+	// it is told from those that were revoked before.
+	Generation(accessID, subject string) string
 }
 
 // AuthConfig is a Kubernetes auth config: which API server judges the tokens

@@ -77,8 +77,8 @@ func (s *fixedState) VerifyAccessKey(string, string) bool { return false }
 func (s *fixedState) AuthMethodNamed(name string) (*authmethod.Method, bool) {
 	return &s.method, name == s.method.Name
 }
-func (s *fixedState) LeaseEnd(c *session.Claims) time.Time           { return c.ExpiresAt() }
-func (s *fixedState) IssueTime(_, _ string, now time.Time) time.Time { return now }
+func (s *fixedState) LeaseEnd(c *session.Claims) time.Time { return c.ExpiresAt() }
+func (s *fixedState) Generation(_, _ string) string        { return "" }
 
 func keyring(t testing.TB) *session.Keyring {
 	t.Helper()

@@ -40,7 +40,6 @@ const (
 	reasonKeyMissing    = "access-key-missing"
 	reasonKey           = "access-key-mismatch"
 	reasonGuesses       = "too-many-failures"
-	reasonRevoked       = "revoked-just-now"
 	reasonRate          = "rate-limited"
 )
 
@@ -165,15 +164,9 @@ type identified struct {
 // grant makes the session. It may be the last check that fails.
 func (g *Gateway) grant(c *call, a *attempt, method *authmethod.Method, who identified) {
 	now := time.Now()
-	issued := c.state.IssueTime(method.AccessID, who.subject, now)
-	if ahead := issued.Sub(now); ahead > session.MaxAhead {
-		a.end(audit.Failed, reasonRevoked, "sessions issued before "+issued.UTC().Format(time.RFC3339)+" are revoked: the clock of the gateway that revoked them is ahead, or it was done many times in a moment",
-			&refusal{http.StatusServiceUnavailable, "sessions were revoked just now; try again later", ahead - session.MaxAhead})
-		return
-	}
-	life, lease := method.SessionLife(issued), time.Duration(0)
+	life, lease := method.SessionLife(now), time.Duration(0)
 	if who.renewable {
-		life, lease = method.RenewableLife(issued), life
+		life, lease = method.RenewableLife(now), life
 	}
 	if life < time.Second { // it has expired since it was looked at, or does within the second
 		a.deny(http.StatusUnauthorized, string(authmethod.ReasonAccessExpired), "", "unauthorized: the auth method's access expired")
@@ -188,7 +181,9 @@ func (g *Gateway) grant(c *call, a *attempt, method *authmethod.Method, who iden
 		SubClaims: who.subClaims,
 		TTL:       life,
 		Lease:     lease,
-		Now:       issued,
+		Now:       now,
+
+		Generation: c.state.Generation(method.AccessID, who.subject),
 	})
 	if err != nil {
 		g.log.ErrorContext(c.Context(), "a session could not be signed", "error", err)

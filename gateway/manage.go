@@ -130,7 +130,7 @@ func (g *Gateway) verify(c *call, token string) (*session.Claims, time.Time, err
 	client := clientAddress(c.Request)
 	g.known(c, func(s State) bool {
 		claims, err = s.Authenticate(token, client)
-		return !errors.Is(err, session.ErrUnknownKey)
+		return !errors.Is(err, session.ErrUnknownKey) && !errors.Is(err, session.ErrOtherGeneration)
 	})
 	if err != nil {
 		return nil, time.Time{}, err //nolint:wrapcheck // the text is the caller's

@@ -128,7 +128,7 @@ func TestMaintenance(t *testing.T) {
 
 	added := must(t, "seal-key", "add", key, "--in", "0s")
 	id := strings.TrimSuffix(added[strings.LastIndex(added, " ")+1:], ".\n")
-	if out := must(t, "reseal", "--data-dir", other, "--seal-key-file", key); out != "5 values were sealed anew.\n5 values are sealed under "+id+".\n" {
+	if out := must(t, "reseal", "--data-dir", other, "--seal-key-file", key); out != "6 values were sealed anew.\n6 values are sealed under "+id+".\n" {
 		t.Errorf("%q, the new key is %s", out, id)
 	}
 	for want, args := range map[string][]string{

@@ -41,6 +41,8 @@ func (v *View) apply(key string, value []byte, revision int64) (effect, error) {
 		err = applyRevocation(v.revokedIdentities, name, value, revision)
 	case leasePrefix:
 		err = v.applyLease(name, value, revision)
+	case declaredMethodPrefix:
+		v.applyDeclared(name, value, revision)
 	default:
 		e, err = v.applySingle(key, value, revision)
 	}
@@ -66,7 +68,18 @@ func (v *View) applySingle(key string, value []byte, revision int64) (effect, er
 		return onPolicy, err
 	case revokedBeforeKey:
 		record, err := decodeOrZero[revocationRecord](value)
-		v.revokedBefore = record.Before
+		v.revokedBefore, v.revokedLineage = record.Before, record.Lineage
+		return 0, err
+	case lineageKey:
+		record, err := decodeOrZero[lineageRecord](value)
+		v.lineage = record.ID
+		return 0, err
+	case ticksKey:
+		record, err := decodeOrZero[ticksRecord](value)
+		v.ticks, v.ticksRevision = record.Revisions, 0
+		if value != nil {
+			v.ticksRevision = revision
+		}
 		return 0, err
 	}
 	return 0, nil // an access id's, the issuer, the last commit's, or a later version's
@@ -190,7 +203,7 @@ func applyRevocation(to table[mark], name string, value []byte, revision int64) 
 	if err != nil {
 		return err
 	}
-	to.set(name, mark{at: r.Before, expires: r.Expires, revision: revision})
+	to.set(name, mark{at: r.Before, expires: r.Expires, life: r.Life, generation: r.Generation, revision: revision})
 	return nil
 }
 
@@ -203,6 +216,14 @@ func (v *View) applyLease(id string, value []byte, revision int64) error {
 	if err != nil {
 		return err
 	}
-	v.leases.set(id, mark{at: r.Until, expires: r.Expires, revision: revision})
+	v.leases.set(id, mark{at: r.Until, expires: r.Expires, life: r.Life, revision: revision})
 	return nil
+}
+
+func (v *View) applyDeclared(accessID string, value []byte, revision int64) {
+	if value == nil {
+		v.declaredMethods.delete(accessID)
+		return
+	}
+	v.declaredMethods.set(accessID, revision)
 }

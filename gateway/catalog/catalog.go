@@ -51,8 +51,9 @@ type Caller struct {
 	SubClaims map[string][]string
 	// Subject is who it is, for the audit log.
 	Subject string
-	// Session is the session's jti.
+	// Session is the session's jti, and Life how long it lasts from its issue on.
 	Session string
+	Life    time.Duration
 	// Client is the address of the connection.
 	Client string
 	// Protocol is "v2" or "vault", for the audit log.

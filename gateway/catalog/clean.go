@@ -16,6 +16,7 @@ const cleanInterval = time.Minute
 // clean removes expired records until ctx is done, and what an older version kept.
 func (c *Catalog) clean(ctx context.Context) {
 	var looked time.Time
+	var clock ticker
 	for {
 		timer := time.NewTimer(cleanInterval + rand.N(cleanInterval/2)) //nolint:gosec // jitter
 		select {
@@ -23,6 +24,9 @@ func (c *Catalog) clean(ctx context.Context) {
 			timer.Stop()
 			return
 		case <-timer.C:
+		}
+		if err := clock.tick(ctx, c); err != nil && ctx.Err() == nil {
+			c.options.Logger.Warn("the store's clock stands; expired records stay", "error", err)
 		}
 		if n, err := c.removeExpired(ctx, time.Now()); err != nil && ctx.Err() == nil {
 			c.options.Logger.Warn("expired records can't be removed; the next attempt follows", "error", err)
@@ -44,7 +48,9 @@ func (c *Catalog) clean(ctx context.Context) {
 	}
 }
 
-// removeExpired returns how many records it has removed.
+// removeExpired removes records that have expired by this gateway's clock, and have
+// been there for as long as they are to live: by that alone, a gateway whose clock is
+// ahead would remove for all what others need. It returns how many.
 func (c *Catalog) removeExpired(ctx context.Context, now time.Time) (removed int, err error) {
 	v := c.View()
 	var batch []store.Op
@@ -71,7 +77,7 @@ func (c *Catalog) removeExpired(ctx context.Context, now time.Time) (removed int
 		{leasePrefix, v.leases},
 	} {
 		for name, m := range marks.table.all() {
-			if !m.expired(now) {
+			if !m.expired(now) || v.age(m.revision) < m.lives() {
 				continue
 			}
 			batch = append(batch, store.Delete(marks.prefix+name, m.revision))

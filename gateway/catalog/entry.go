@@ -53,8 +53,9 @@ type (
 	}
 	// mark is a revocation, or a lease with until instead of before.
 	mark struct {
-		at, expires int64
-		revision    int64
+		at, expires, life int64
+		generation        string
+		revision          int64
 	}
 )
 
@@ -142,3 +143,11 @@ func (i *item) record() itemRecord {
 
 // expired says whether a mark is of no use any more.
 func (m mark) expired(now time.Time) bool { return now.Unix() > m.expires }
+
+// lives is how long a mark must stay in the store. Those of older versions don't say.
+func (m mark) lives() time.Duration {
+	if m.life <= 0 {
+		return recordLife
+	}
+	return min(seconds(m.life), recordLife)
+}

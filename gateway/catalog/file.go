@@ -37,9 +37,18 @@ func (c *Catalog) SetFile(cfg *config.Config) {
 	d := declare(cfg)
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	for id := range c.draft.file.methodIDs {
+		if d.methodIDs[id] == nil {
+			c.gone[id] = true
+		}
+	}
 	c.draft.file, c.hasFile = d, true
 	c.publish(onLogins | onPolicy)
 	c.warnHidden()
+	select {
+	case c.fileChanged <- struct{}{}:
+	default: // it is to be looked at already
+	}
 }
 
 // LoginsUnder is Logins as they will be when SetFile has been called. A configuration is

@@ -32,6 +32,7 @@ func (c *Catalog) Run(ctx context.Context) error {
 	defer cancel()
 	beside.Go(func() { c.clean(ctx) })
 	beside.Go(func() { c.retry(ctx) })
+	beside.Go(func() { c.followFile(ctx) })
 	pause := minPause
 	for {
 		began := time.Now()
@@ -66,6 +67,7 @@ func (c *Catalog) follow(ctx context.Context) error {
 	if err := c.endRestored(ctx); err != nil {
 		return err
 	}
+	c.nameStore(ctx)
 	next := newView()
 	revision, err := c.options.Store.Snapshot(ctx, prefix, func(i store.Item) error {
 		value, err := c.options.Seal.Open(i.Key, i.Value)
@@ -127,6 +129,9 @@ func (c *Catalog) replace(ctx context.Context, next *View, revision int64) {
 	c.mu.Lock()
 	next.file, next.logins = c.draft.file, c.draft.logins
 	c.draft = next
+	if c.began == 0 {
+		c.began = next.revision
+	}
 	clear(c.unopened)
 	c.publish(onLogins | onPolicy)
 	c.warnHidden()

@@ -14,21 +14,24 @@ import (
 // still be made, and a record that is deleted leaves nothing behind.
 func FuzzRecords(f *testing.F) {
 	for key, value := range map[string]string{
-		itemPrefix + "a/b":              `{"id":"i","tags":["t"],"first":1,"versions":[1],"created":1,"modified":1}`,
-		methodPrefix + "m":              `{"access_id":"p-1","type":"k8s","expires":"2030-01-01T00:00:00Z","session_ttl":-1,"bound_ips":["x"],"public_key":"k"}`,
-		authConfigPrefix + "c":          `{"id":"c","access_id":"p-1","host":"https://h","reviewer":"token","secret":1}`,
-		rolePrefix + "r":                `{"id":"r1","rules":[{"type":"item-rule","path":"/{{x}}/*","capabilities":["read","none"]}]}`,
-		associationPrefix + "s":         `{"role":"r1","access_id":"p-1","sub_claims":{"a":"*,b"}}`,
-		revokedSessionPrefix + "jti":    `{"expires":9223372036854775807}`,
-		revokedMethodPrefix + "p-1":     `{"before":9223372036854775807,"expires":-1}`,
-		revokedIdentityPrefix + "00":    `{"subject":"s","before":1,"expires":2}`,
-		leasePrefix + "jti":             `{"until":-9223372036854775808,"expires":1}`,
-		settingsKey:                     `{"session_ttl":9223372036854775807}`,
-		administratorKey:                `{"access_id":"p-1"}`,
-		issuerKey:                       `{"issuer":"https://g"}`,
-		accessIDPrefix + "p-1":          `{}`,
-		prefix + "of/a/later/version":   `{}`,
-		strings.TrimSuffix(prefix, "/"): `null`,
+		itemPrefix + "a/b":               `{"id":"i","tags":["t"],"first":1,"versions":[1],"created":1,"modified":1}`,
+		methodPrefix + "m":               `{"access_id":"p-1","type":"k8s","expires":"2030-01-01T00:00:00Z","session_ttl":-1,"bound_ips":["x"],"public_key":"k"}`,
+		authConfigPrefix + "c":           `{"id":"c","access_id":"p-1","host":"https://h","reviewer":"token","secret":1}`,
+		rolePrefix + "r":                 `{"id":"r1","rules":[{"type":"item-rule","path":"/{{x}}/*","capabilities":["read","none"]}]}`,
+		associationPrefix + "s":          `{"role":"r1","access_id":"p-1","sub_claims":{"a":"*,b"}}`,
+		revokedSessionPrefix + "p-1/jti": `{"expires":9223372036854775807}`,
+		revokedMethodPrefix + "p-1":      `{"before":9223372036854775807,"expires":-1}`,
+		revokedIdentityPrefix + "00":     `{"subject":"s","before":1,"expires":2}`,
+		leasePrefix + "p-1/jti":          `{"until":-9223372036854775808,"expires":1}`,
+		declaredMethodPrefix + "p-1":     `{}`,
+		lineageKey:                       `{"id":"x"}`,
+		ticksKey:                         `{"revisions":[3,1,-2,9223372036854775807]}`,
+		settingsKey:                      `{"session_ttl":9223372036854775807}`,
+		administratorKey:                 `{"access_id":"p-1"}`,
+		issuerKey:                        `{"issuer":"https://g"}`,
+		accessIDPrefix + "p-1":           `{}`,
+		prefix + "of/a/later/version":    `{}`,
+		strings.TrimSuffix(prefix, "/"):  `null`,
 	} {
 		f.Add(key, []byte(value))
 	}
@@ -63,10 +66,10 @@ func FuzzRecords(f *testing.F) {
 	})
 }
 
-func counts(v *View) [9]int {
+func counts(v *View) [10]int {
 	return [...]int{
 		v.items.len(), v.methods.len(), v.configs.len(), v.roles.len(), v.associations.len(),
-		v.revokedSessions.len(), v.revokedIdentities.len(), v.revokedMethods.len(), v.leases.len(),
+		v.revokedSessions.len(), v.revokedIdentities.len(), v.revokedMethods.len(), v.leases.len(), v.declaredMethods.len(),
 	}
 }
 
@@ -85,9 +88,10 @@ func use(v *View, log *slog.Logger) {
 	for _, c := range v.configs.all() {
 		c.tell()
 	}
-	claims := &session.Claims{ID: "jti", AccessID: "p-1", Subject: "s", IssuedAt: 1, Lease: 2, Expiry: 3}
+	claims := &session.Claims{ID: "jti", AccessID: "p-1", Subject: "s", IssuedAt: 1, Lease: 2, Expiry: 3, Generation: "x.y"}
 	_ = v.Check(claims, time.Unix(1, 0)) // either answer is right
-	v.IssueTime("p-1", "s", time.Unix(1, 0))
+	v.Generation("p-1", "s")
+	v.age(1)
 }
 
 // FuzzPublicKey: a public key has one spelling, and no error quotes what it is of.

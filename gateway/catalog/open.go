@@ -66,6 +66,12 @@ type Catalog struct {
 	// is closed when it or the view is another.
 	settled int64
 	moved   chan struct{}
+	// gone are the access ids that have left the configuration file and whose sessions
+	// are to be revoked. fileChanged tells of another file. began is the revision as of
+	// which the store was first read.
+	gone        map[string]bool
+	fileChanged chan struct{}
+	began       int64
 
 	last lastCommit
 }
@@ -81,7 +87,7 @@ func New(o Options) (*Catalog, error) {
 	o.Store = records{o.Store, o.Seal}
 	c := &Catalog{
 		options: o, values: newValueCache(o.CacheSize), draft: newView(), unopened: map[string]unopened{},
-		moved: make(chan struct{}), last: lastCommit{turn: make(chan struct{}, 1)},
+		moved: make(chan struct{}), gone: map[string]bool{}, fileChanged: make(chan struct{}, 1), last: lastCommit{turn: make(chan struct{}, 1)},
 	}
 	c.publish(onLogins | onPolicy)
 	return c, nil
@@ -107,6 +113,7 @@ func CallerOf(s *session.Claims, client, protocol string) Caller {
 		SubClaims: s.SubClaims,
 		Subject:   s.Subject,
 		Session:   s.ID,
+		Life:      s.Life(),
 		Client:    client,
 		Protocol:  protocol,
 	}

@@ -22,10 +22,12 @@ const (
 	administratorKey      = prefix + "administrator"
 	associationPrefix     = prefix + "association/"
 	authConfigPrefix      = prefix + "auth-config/"
+	declaredMethodPrefix  = prefix + "declared-method/"
 	issuerKey             = prefix + "issuer"
 	itemPrefix            = prefix + "item/"
 	lastKey               = prefix + "last"
 	leasePrefix           = prefix + "lease/"
+	lineageKey            = prefix + "lineage"
 	methodPrefix          = prefix + "method/"
 	revokedBeforeKey      = prefix + "revoked-before"
 	revokedIdentityPrefix = prefix + "revoked-identity/"
@@ -33,6 +35,7 @@ const (
 	revokedSessionPrefix  = prefix + "revoked-session/"
 	rolePrefix            = prefix + "role/"
 	settingsKey           = prefix + "settings"
+	ticksKey              = prefix + "ticks"
 
 	configSecretPrefix = seal.Prefix + "auth-config/"
 	valuePrefix        = seal.Prefix + "value/"
@@ -150,18 +153,36 @@ type (
 	issuerRecord struct {
 		Issuer string `json:"issuer"`
 	}
+	// lineageRecord names the store. A restored one gets another name.
+	lineageRecord struct {
+		ID string `json:"id"`
+	}
+	// declaredMethodRecord is of an auth method of the configuration file, as long as
+	// it is there.
+	declaredMethodRecord struct{}
+	// ticksRecord is the store's clock, see View.age.
+	ticksRecord struct {
+		Revisions []int64 `json:"revisions"`
+	}
 	// revocationRecord says what was revoked. Times are in seconds since 1970. It
-	// can be removed when it expires, because all that it is about has ended then.
+	// can be removed when it expires and has been there for its life, because all
+	// that it is about has ended then.
 	revocationRecord struct {
 		AccessID string `json:"access_id,omitzero"`
 		Subject  string `json:"subject,omitzero"`
-		// Before is the latest time of issue that is revoked.
-		Before  int64 `json:"before,omitzero"`
-		Expires int64 `json:"expires"`
+		// Generation is what sessions carry that were made after it. Others are
+		// revoked; of another store's sessions, those that were issued until Before.
+		Generation string `json:"generation,omitzero"`
+		// Lineage is of the store whose sessions are revoked, all of them.
+		Lineage string `json:"lineage,omitzero"`
+		Before  int64  `json:"before,omitzero"`
+		Expires int64  `json:"expires"`
+		Life    int64  `json:"life,omitzero"`
 	}
 	leaseRecord struct {
 		Until   int64 `json:"until"`
 		Expires int64 `json:"expires"`
+		Life    int64 `json:"life,omitzero"`
 	}
 )
 

@@ -12,8 +12,9 @@ import (
 )
 
 const (
-	// skew is how far the clocks of two gateways may be apart: a session that one
-	// issued just before the other revoked it is to be revoked.
+	// skew is how far the clocks of two gateways with stores of their own may be
+	// apart: a session that one issued just before the other revoked it is to be
+	// revoked.
 	skew = 2 * time.Second
 
 	// grace is how long what is known of a session is kept after its end, for
@@ -21,7 +22,7 @@ const (
 	grace = time.Minute
 
 	// recordLife is how long the revocation of many sessions is kept: the longest
-	// life of a session, and some time for clocks and for the IssueTime of the last.
+	// life of a session, and some time for clocks.
 	recordLife = config.MaxSessionTTL + time.Hour
 )
 
@@ -45,11 +46,11 @@ func (a *accessor) RevokeSession(ctx context.Context, expires time.Time) error {
 		if a.caller.Session == "" {
 			return nil, invalid("there is no session to revoke")
 		}
-		record, err := encode(revocationRecord{AccessID: a.caller.AccessID, Expires: expires.Add(grace).Unix()})
+		record, err := encode(revocationRecord{AccessID: a.caller.AccessID, Expires: expires.Add(grace).Unix(), Life: a.caller.life()})
 		if err != nil {
 			return nil, err
 		}
-		return []store.Op{store.Put(revokedSessionPrefix+a.caller.Session, record)}, nil
+		return []store.Op{store.Put(revokedSessionPrefix+sessionID(a.caller.AccessID, a.caller.Session), record)}, nil
 	})
 }
 
@@ -61,11 +62,11 @@ func (a *accessor) RenewSession(ctx context.Context, until, expires time.Time) e
 		if a.caller.Session == "" {
 			return nil, invalid("there is no session to renew")
 		}
-		record, err := encode(leaseRecord{Until: min(until.Unix(), expires.Unix()), Expires: expires.Add(grace).Unix()})
+		record, err := encode(leaseRecord{Until: min(until.Unix(), expires.Unix()), Expires: expires.Add(grace).Unix(), Life: a.caller.life()})
 		if err != nil {
 			return nil, err
 		}
-		return []store.Op{store.Put(leasePrefix+a.caller.Session, record)}, nil
+		return []store.Op{store.Put(leasePrefix+sessionID(a.caller.AccessID, a.caller.Session), record)}, nil
 	})
 }
 
@@ -88,11 +89,7 @@ func (a *accessor) revoke(ctx context.Context, what, name, subject string) error
 		if err != nil {
 			return nil, err
 		}
-		now := time.Now()
-		record, err := encode(revocationRecord{
-			AccessID: m.AccessID, Subject: subject,
-			Before: s.issuedUntil(m.AccessID, subject, now), Expires: now.Add(recordLife).Unix(),
-		})
+		record, err := encode(newRevocation(m.AccessID, subject, time.Now()))
 		if err != nil {
 			return nil, err
 		}
@@ -107,19 +104,24 @@ func (a *accessor) revoke(ctx context.Context, what, name, subject string) error
 	})
 }
 
-// issuedUntil is the latest second that a session that there is now, of an auth
-// method or of one subject of it, may say that it was issued in: a moment ahead, and
-// another one if it was made right after an earlier revocation, see IssueTime. After
-// many in a moment that is further ahead than a session can be dated; until then
-// nobody logs in.
-func (s sight) issuedUntil(accessID, subject string, now time.Time) int64 {
-	earlier := s.revokedUntil(accessID, subject)
-	if subject == "" {
-		for _, by := range s.revokedIdentities.all() {
-			earlier = max(earlier, by.at)
-		}
+// newRevocation is of all sessions of an auth method, or of one subject of it.
+func newRevocation(accessID, subject string, now time.Time) revocationRecord {
+	return revocationRecord{
+		AccessID: accessID, Subject: subject, Generation: randomText(generationSize),
+		Before: now.Add(skew).Unix(), Expires: now.Add(recordLife).Unix(), Life: int64(recordLife / time.Second),
 	}
-	return max(now.Add(skew).Unix(), earlier+1)
+}
+
+// generationSize makes generations that are in every session short. The odds that two
+// of one subject are alike are 1 in 2^60.
+const generationSize = 12
+
+// life is that of the caller's session, in seconds, and of what is kept of it.
+func (c Caller) life() int64 {
+	if c.Life <= 0 {
+		return int64(recordLife / time.Second)
+	}
+	return int64((c.Life + grace) / time.Second)
 }
 
 // Settings implements Accessor. Everybody with a session may read them.

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/gatepass/gatepass/gateway/access"
@@ -29,12 +30,24 @@ type View struct {
 	roleIDs      table[*role]        // by id
 	associations table[*association] // by id
 
-	// What was revoked: sessions by jti, identities by identityID, auth methods by
-	// access id. And until when sessions were renewed, by jti.
+	// What was revoked: sessions by sessionID, identities by identityID, auth methods
+	// by access id. And until when sessions were renewed, by sessionID.
 	revokedSessions, revokedIdentities, revokedMethods, leases table[mark]
 
-	// revokedBefore is the latest second of issue that is revoked for everybody.
-	revokedBefore int64
+	// lineage names the store. revokedBefore is the latest second of issue that is
+	// revoked for sessions of others, and revokedLineage is the name that it had
+	// before it was restored, whose sessions are all revoked.
+	lineage        string
+	revokedBefore  int64
+	revokedLineage string
+
+	// declaredMethods are those of the configuration file that are noted in the store,
+	// by access id: the revision of the note.
+	declaredMethods table[int64]
+
+	// ticks are the store's clock, see age.
+	ticks         []int64
+	ticksRevision int64
 
 	settings         settingsRecord
 	settingsRevision int64
@@ -54,8 +67,8 @@ func newView() *View {
 		configs: newTable[*authConfig](), configIDs: newTable[*authConfig](), roles: newTable[*role](), roleIDs: newTable[*role](),
 		associations:    newTable[*association](),
 		revokedSessions: newTable[mark](), revokedIdentities: newTable[mark](), revokedMethods: newTable[mark](),
-		leases: newTable[mark](),
-		file:   newDeclared(),
+		leases: newTable[mark](), declaredMethods: newTable[int64](),
+		file: newDeclared(),
 	}
 	return v
 }
@@ -69,6 +82,7 @@ func (v *View) clone() *View {
 	next.associations = v.associations.clone()
 	next.revokedSessions, next.revokedIdentities = v.revokedSessions.clone(), v.revokedIdentities.clone()
 	next.revokedMethods, next.leases = v.revokedMethods.clone(), v.leases.clone()
+	next.declaredMethods = v.declaredMethods.clone()
 	return &next
 }
 
@@ -96,8 +110,11 @@ func (v *View) Check(s *session.Claims, now time.Time) error {
 	if m == nil { // it is gone, or so new that nobody here has heard of it
 		return session.ErrUnknownKey
 	}
-	if v.revokedSessions.has(s.ID) || s.IssuedAt <= v.revokedUntil(s.AccessID, s.Subject) {
+	if v.revokedSessions.has(sessionID(s.AccessID, s.ID)) {
 		return session.ErrRevoked
+	}
+	if err := v.checkGeneration(s); err != nil {
+		return err
 	}
 	if !m.Expires.IsZero() && !now.Before(m.Expires) {
 		return session.ErrRevoked
@@ -115,31 +132,59 @@ func (v *View) LeaseEnd(s *session.Claims) time.Time {
 		return s.ExpiresAt()
 	}
 	end := s.Lease
-	if renewed, ok := v.leases.get(s.ID); ok {
+	if renewed, ok := v.leases.get(sessionID(s.AccessID, s.ID)); ok {
 		end = max(end, renewed.at)
 	}
 	return time.Unix(min(end, s.Expiry), 0).UTC()
 }
 
-// IssueTime is the time to sign a new session with: now, or a moment later if
-// sessions of this subject were revoked just now, so that the new one is not taken
-// for one of those.
-func (v *View) IssueTime(accessID, subject string, now time.Time) time.Time {
-	if until := v.revokedUntil(accessID, subject); now.Unix() <= until {
-		return time.Unix(until+1, 0)
-	}
-	return now
+// Generation is what a new session of a subject carries, so that it is told from
+// those that were revoked before: the store's name, and the generations of the auth
+// method's and the subject's revocations. No clock comes into it, and nothing of other
+// auth methods.
+func (v *View) Generation(accessID, subject string) string {
+	of, _ := v.revokedMethods.get(accessID)
+	by, _ := v.revokedIdentities.get(identityID(accessID, subject))
+	return strings.Join([]string{v.lineage, of.generation, by.generation}, generationSeparator)
 }
 
-// revokedUntil is the latest second of issue whose sessions are revoked.
-func (v *View) revokedUntil(accessID, subject string) int64 {
-	of, _ := v.revokedMethods.get(accessID)
-	if v.revokedIdentities.len() == 0 {
-		return max(of.at, v.revokedBefore)
+// generationSeparator is in no part of a generation.
+const generationSeparator = "."
+
+// checkGeneration says whether a session was revoked with all others of its subject,
+// its auth method or its store.
+func (v *View) checkGeneration(s *session.Claims) error {
+	lineage, rest, _ := strings.Cut(s.Generation, generationSeparator)
+	ofMethod, ofIdentity, _ := strings.Cut(rest, generationSeparator)
+	own := lineage != "" && lineage == v.lineage
+	if lineage != "" && lineage == v.revokedLineage || !own && s.IssuedAt <= v.revokedBefore {
+		return session.ErrRevoked
 	}
-	by, _ := v.revokedIdentities.get(identityID(accessID, subject))
-	return max(of.at, by.at, v.revokedBefore)
+	of, _ := v.revokedMethods.get(s.AccessID)
+	var by mark
+	if v.revokedIdentities.len() > 0 {
+		by, _ = v.revokedIdentities.get(identityID(s.AccessID, s.Subject))
+	}
+	for _, revocation := range [...]struct {
+		mark
+		carried string
+	}{{of, ofMethod}, {by, ofIdentity}} {
+		switch {
+		case revocation.revision == 0: // there is none
+		case own && revocation.generation != "":
+			if revocation.generation != revocation.carried {
+				return session.ErrOtherGeneration
+			}
+		case s.IssuedAt <= revocation.at:
+			return session.ErrRevoked
+		}
+	}
+	return nil
 }
+
+// sessionID stands for a session: what its auth method and its jti make together. No
+// access id has the separator.
+func sessionID(accessID, jti string) string { return accessID + "/" + jti }
 
 // identityID stands for a subject of an auth method. It is a hash, because it is
 // part of a key, and a subject may hold what a key may not. No access id has the

@@ -198,7 +198,7 @@ func NewKeyring(issuer string, signing ...Signing) (*Keyring, error) {
 		ResponseTypes: []string{"id_token"},
 		SubjectTypes:  []string{"public"},
 		Algorithms:    slices.Sorted(maps.Keys(algorithms)),
-		Claims:        []string{"iss", "sub", "aud", "exp", "iat", "jti", "lease", "access_id", "sub_claims"},
+		Claims:        []string{"iss", "sub", "aud", "exp", "iat", "jti", "lease", "access_id", "sub_claims", "gen"},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("write the discovery document: %w", err)

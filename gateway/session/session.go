@@ -28,10 +28,6 @@ const (
 	// may differ. Expiry has no leeway: a session never outlives what it says.
 	issuedAtLeeway = 10 * time.Second
 
-	// MaxAhead is how far ahead of the clock a session can be dated, so that other
-	// gateways still take it.
-	MaxAhead = 8 * time.Second
-
 	// MaxLife bounds what a session says of its life: whoever has stolen a key can't
 	// make one that outlives the records of what was revoked.
 	MaxLife = 24 * time.Hour
@@ -62,16 +58,23 @@ type Claims struct {
 	AccessID string `json:"access_id"`
 	// SubClaims are what role rules look at.
 	SubClaims map[string][]string `json:"sub_claims"`
+	// Generation says what had been revoked when the session was made; package
+	// catalog knows how.
+	Generation string `json:"gen,omitzero"`
 }
 
 // ExpiresAt is when the session ends.
 func (c *Claims) ExpiresAt() time.Time { return time.Unix(c.Expiry, 0).UTC() }
 
+// Life is how long the session lasts from its issue to its end.
+func (c *Claims) Life() time.Duration { return time.Duration(c.Expiry-c.IssuedAt) * time.Second }
+
 // Grant is what a new session shall say.
 type Grant struct {
-	AccessID  string
-	Subject   string
-	SubClaims map[string][]string
+	AccessID   string
+	Subject    string
+	SubClaims  map[string][]string
+	Generation string
 	// TTL is the session's life, from Now on, in whole seconds.
 	TTL time.Duration
 	// Lease, if set, is less than TTL: how long the session lasts if it is not
@@ -94,7 +97,7 @@ func (r *Keyring) Sign(g Grant) (string, *Claims, error) {
 		IssuedAt:  g.Now.Unix(),
 		ID:        base64.RawURLEncoding.EncodeToString(id),
 		AccessID:  g.AccessID,
-		SubClaims: g.SubClaims,
+		SubClaims: g.SubClaims, Generation: g.Generation,
 	}
 	if g.Lease > 0 && g.Lease < g.TTL {
 		claims.Lease = g.Now.Add(g.Lease).Unix()
@@ -122,6 +125,9 @@ var (
 	ErrFuture     = errors.New("the session was issued in the future; compare the clocks")
 	// ErrRevoked is not for Verify to find: what was revoked is not in the token.
 	ErrRevoked = errors.New("the session was revoked")
+	// ErrOtherGeneration is an ErrRevoked. The session was made before the revocation
+	// that this gateway knows of, or after one that it has yet to hear of.
+	ErrOtherGeneration = fmt.Errorf("%w", ErrRevoked)
 )
 
 // Verify returns the claims of a session that is valid at now. The error is

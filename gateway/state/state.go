@@ -243,6 +243,6 @@ func (s *snapshot) VerifyAccessKey(accessID, accessKey string) bool {
 	return s.catalog.View().VerifyAccessKey(accessID, accessKey)
 }
 
-func (s *snapshot) IssueTime(accessID, subject string, now time.Time) time.Time {
-	return s.catalog.View().IssueTime(accessID, subject, now)
+func (s *snapshot) Generation(accessID, subject string) string {
+	return s.catalog.View().Generation(accessID, subject)
 }

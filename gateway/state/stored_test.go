@@ -56,7 +56,7 @@ func TestStoredLogins(t *testing.T) {
 	issue := func(id, subject string) string {
 		t.Helper()
 		s := store.State()
-		token, _, err := s.Sessions().Sign(session.Grant{AccessID: id, Subject: subject, TTL: time.Hour, Now: s.IssueTime(id, subject, time.Now())})
+		token, _, err := s.Sessions().Sign(session.Grant{AccessID: id, Subject: subject, TTL: time.Hour, Now: time.Now(), Generation: s.Generation(id, subject)})
 		if err != nil {
 			t.Fatal(err)
 		}
