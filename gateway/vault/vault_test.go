@@ -78,7 +78,7 @@ func TestRequests(t *testing.T) {
 		r := newRig(t)
 		r.do(t, "GET", "/v1/auth/token/lookup-self", "")
 		want := catalog.Caller{AccessID: "p-abcdefghij12km", SubClaims: r.session.Claims.SubClaims,
-			Subject: "system:serviceaccount:ns:web", Session: "an-id", Client: "192.0.2.1", Protocol: "vault"}
+			Subject: "system:serviceaccount:ns:web", Session: "an-id", Life: r.session.Claims.Life(), Client: "192.0.2.1", Protocol: "vault"}
 		if diff := cmp.Diff(want, r.caller); diff != "" {
 			t.Error(diff)
 		}
