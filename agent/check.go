@@ -83,5 +83,5 @@ func (k *keeper) unchecked(err error) {
 	if failed, ok := errors.AsType[*login.Error](err); ok && (failed.Kind == login.Foreign || failed.Kind == login.Denied) {
 		hint = "; if the server knows no such command, set GATEPASS_CHECK_INTERVAL to 0"
 	}
-	k.log.Warn("the session can't be checked; it stays"+hint, keyCause, err.Error())
+	k.log.Warn("the session can't be checked; it stays", keyCause, err.Error()+hint)
 }

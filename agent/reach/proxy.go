@@ -33,7 +33,7 @@ func FromEnvironment(server *url.URL) (*Proxy, error) {
 		return nil, errors.New("HTTPS_PROXY: is not a proxy's address; use for example http://proxy.example:3128")
 	}
 	if proxy == nil {
-		return nil, nil //nolint:nilnil // no proxy is a way of its own
+		return nil, nil // the direct way
 	}
 	return newProxy(proxy, server), nil
 }
@@ -120,21 +120,12 @@ func (p *Proxy) Blame(ctx context.Context, err error) error {
 	if p == nil || err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	peer := Peer{"proxy", "HTTPS_PROXY"}
-	op, _ := errors.AsType[*net.OpError](err)
-	status, answered := errors.AsType[statusError](err)
-	passed, _ := ctx.Value(passedKey{}).(*atomic.Bool)
+	if reason := p.own(err); reason != nil {
+		return reason
+	}
+	passed, ok := ctx.Value(passedKey{}).(*atomic.Bool)
 	switch {
-	case answered:
-		return p.failed(err, p.refusal(status))
-	case op != nil && op.Op == "proxyconnect": // net/http could not connect to the proxy
-		if reason, ok := trust.Explain(err, p.url.Hostname(), peer.Setting, time.Now()); ok {
-			return &ProxyError{Untrusted: true, err: err, reason: fmt.Sprintf("%s is not trusted: %s", p, reason)}
-		}
-		return p.failed(err, fmt.Sprintf("%s can't be reached: %s", p, Describe(op.Err, peer)))
-	case op != nil && strings.HasPrefix(op.Op, "socks"):
-		return p.failed(err, p.socks(op))
-	case passed == nil || passed.Load() || strings.HasPrefix(p.url.Scheme, "socks"):
+	case !ok, passed.Load(), strings.HasPrefix(p.url.Scheme, "socks"):
 		return err // nothing tells when a SOCKS proxy has let it pass
 	case timedOut(err):
 		return p.failed(err, fmt.Sprintf("%s did not connect to %s in time; check that it may reach it, or %s", p, p.target, p.bypass()))
@@ -144,6 +135,28 @@ func (p *Proxy) Blame(ctx context.Context, err error) error {
 		return err
 	}
 	return p.failed(err, fmt.Sprintf("what answers at the address of %s is no proxy; check HTTPS_PROXY", p))
+}
+
+// own returns the failure if err itself says that it is the proxy's; nil if not.
+func (p *Proxy) own(err error) *ProxyError {
+	if status, ok := errors.AsType[statusError](err); ok {
+		return p.failed(err, p.refusal(status))
+	}
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok {
+		return nil
+	}
+	if strings.HasPrefix(op.Op, "socks") {
+		return p.failed(err, p.socks(op))
+	}
+	if op.Op != "proxyconnect" { // net/http could not connect to the proxy
+		return nil
+	}
+	peer := Peer{"proxy", "HTTPS_PROXY"}
+	if reason, ok := trust.Explain(err, p.url.Hostname(), peer.Setting, time.Now()); ok {
+		return &ProxyError{Untrusted: true, err: err, reason: fmt.Sprintf("%s is not trusted: %s", p, reason)}
+	}
+	return p.failed(err, fmt.Sprintf("%s can't be reached: %s", p, Describe(op.Err, peer)))
 }
 
 // isTLS reports whether err is of a TLS handshake. Those with the proxy are

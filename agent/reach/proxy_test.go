@@ -92,7 +92,7 @@ func socksRefusing(conn net.Conn) {
 }
 
 // get makes one request through a proxy, and returns what it failed with.
-func get(t *testing.T, ctx context.Context, proxy, bundle string) error { //nolint:revive // context-as-argument: t first, as helpers have it
+func get(ctx context.Context, t *testing.T, proxy, bundle string) error {
 	t.Helper()
 	at, err := url.Parse(proxy)
 	if err != nil {
@@ -161,7 +161,7 @@ func TestProxyFailuresNameTheProxy(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			err := get(t, ctx, at, ca.PEM())
+			err := get(ctx, t, at, ca.PEM())
 			failed, ok := errors.AsType[*ProxyError](err)
 			if !ok {
 				t.Fatalf("%T: %v", err, err)
@@ -196,7 +196,7 @@ func TestFailuresBehindTheProxyAreNotTheProxys(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()
-			err := get(t, ctx, "http://"+listen(t, passing(server)), ca.PEM())
+			err := get(ctx, t, "http://"+listen(t, passing(server)), ca.PEM())
 			if failed, ok := errors.AsType[*ProxyError](err); ok || err == nil {
 				t.Errorf("%v: %v", failed, err)
 			}
@@ -209,7 +209,7 @@ func TestFailuresBehindTheProxyAreNotTheProxys(t *testing.T) {
 			cancel()
 			silent(conn)
 		})
-		err := get(t, ctx, "http://"+proxy, ca.PEM())
+		err := get(ctx, t, "http://"+proxy, ca.PEM())
 		if _, ok := errors.AsType[*ProxyError](err); ok || !errors.Is(err, context.Canceled) {
 			t.Errorf("%v", err)
 		}

@@ -71,8 +71,8 @@ type looker struct {
 
 // name returns which of the names a process has; empty if none.
 func (l *looker) name(pid string) string {
-	comm, _ := os.ReadFile("/proc/" + pid + "/comm")
-	if i := slices.IndexFunc(l.Names, func(name string) bool { return strings.HasPrefix(string(comm), name) }); i >= 0 {
+	comm := begin(of(pid, "comm"))
+	if i := slices.IndexFunc(l.Names, func(name string) bool { return strings.HasPrefix(comm, name) }); i >= 0 {
 		return l.Names[i]
 	}
 	return ""
@@ -103,27 +103,33 @@ func note(to map[string]map[string]bool, key, pid string) {
 // checking" in ptrace(2).
 func ways() map[string]func(pid, file string) bool {
 	return map[string]func(pid, file string) bool{
-		"root":    func(pid, file string) bool { return readable("/proc/" + pid + "/root" + file) },
-		"cwd":     func(pid, file string) bool { return readable("/proc/" + pid + "/cwd" + file) },
-		"task":    func(pid, file string) bool { return throughTasks(pid, file) },
-		"environ": func(pid, _ string) bool { return readable("/proc/" + pid + "/environ") },
-		"mem":     func(pid, _ string) bool { return opens("/proc/" + pid + "/mem") },
-		"maps":    func(pid, _ string) bool { return readable("/proc/" + pid + "/maps") },
+		"root":    func(pid, file string) bool { return readable(of(pid, "root") + file) },
+		"cwd":     func(pid, file string) bool { return readable(of(pid, "cwd") + file) },
+		"task":    throughTasks,
+		"environ": func(pid, _ string) bool { return readable(of(pid, "environ")) },
+		"mem":     func(pid, _ string) bool { return opens(of(pid, "mem")) },
+		"maps":    func(pid, _ string) bool { return readable(of(pid, "maps")) },
 		"fd":      func(pid, _ string) bool { return throughFiles(pid) },
 		"ptrace":  func(pid, _ string) bool { return traceable(pid) },
 	}
 }
 
+// of is a file of a process.
+func of(pid, name string) string { return "/proc/" + pid + "/" + name }
+
 // readable reports whether something can be read from a file.
-func readable(path string) bool {
+func readable(path string) bool { return begin(path) != "" }
+
+// begin is a file's beginning; empty if it can't be read.
+func begin(path string) string {
 	fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 	if err != nil {
-		return false
+		return ""
 	}
-	var one [1]byte
-	n, err := syscall.Read(fd, one[:])
+	var some [32]byte
+	n, _ := syscall.Read(fd, some[:])
 	_ = syscall.Close(fd)
-	return err == nil && n > 0
+	return string(some[:max(n, 0)])
 }
 
 func opens(path string) bool {
@@ -138,17 +144,17 @@ func opens(path string) bool {
 // throughFiles reports whether an open file of a process can be had. Root may list
 // them all the same, by their numbers.
 func throughFiles(pid string) bool {
-	files, _ := os.ReadDir("/proc/" + pid + "/fd")
+	files, _ := os.ReadDir(of(pid, "fd"))
 	return slices.ContainsFunc(files, func(file os.DirEntry) bool {
-		_, err := os.Readlink("/proc/" + pid + "/fd/" + file.Name())
+		_, err := os.Readlink(of(pid, "fd/"+file.Name()))
 		return err == nil
 	})
 }
 
 func throughTasks(pid, file string) bool {
-	tasks, _ := os.ReadDir("/proc/" + pid + "/task")
+	tasks, _ := os.ReadDir(of(pid, "task"))
 	return slices.ContainsFunc(tasks, func(task os.DirEntry) bool {
-		return readable("/proc/" + pid + "/task/" + task.Name() + "/root" + file)
+		return readable(of(pid, "task/"+task.Name()+"/root") + file)
 	})
 }
 
