@@ -27,13 +27,14 @@ const (
 	maxConfig = 1 << 20
 )
 
-// profiles keeps the injector of the configuration file's last good state.
+// profiles keeps the injector of the configuration file's last good state, and
+// those before it for a while.
 type profiles struct {
 	file    string
 	log     *slog.Logger
 	metrics *metrics
 
-	injector atomic.Pointer[injector.Injector]
+	inUse atomic.Pointer[revisions]
 
 	// The fields below belong to the goroutine that calls load and watch.
 	seen      snapshot
@@ -70,15 +71,15 @@ func (s snapshot) stale() bool {
 
 // current returns the injector, or nil before the first good configuration.
 func (p *profiles) current() decider {
-	if i := p.injector.Load(); i != nil {
-		return i
+	if r := p.inUse.Load(); r != nil {
+		return r
 	}
 	return nil
 }
 
 // ready returns nil when there is a configuration to decide by.
 func (p *profiles) ready() error {
-	if p.injector.Load() == nil {
+	if p.inUse.Load() == nil {
 		return errors.New("no valid configuration has been loaded yet; see the log")
 	}
 	return nil
@@ -116,7 +117,7 @@ func (p *profiles) load() {
 		p.complain()
 		return
 	}
-	p.injector.Store(injector.New(set))
+	p.inUse.Store(p.inUse.Load().next(injector.New(set), time.Now()))
 	p.log.Info("configuration loaded", "file", p.file, "profiles", set.Names())
 }
 
@@ -130,7 +131,7 @@ func (p *profiles) parse() (*profile.Set, error) {
 
 func (p *profiles) complain() {
 	p.complaint = time.Now()
-	if p.injector.Load() == nil {
+	if p.inUse.Load() == nil {
 		p.log.Error("the configuration is broken and there was none before: every pod that asks for a session is refused", "file", p.file, "error", p.failure)
 		return
 	}
