@@ -39,7 +39,7 @@ func (s *settings) agentEnv(id identity) []config.Variable {
 	c := s.agent
 	c.TokenFile = sessionDir + "/" + s.tokenFile
 	c.TokenMode = id.mode
-	return c.Env()
+	return c.SealedEnv()
 }
 
 // literal escapes a value of an environment variable, in which Kubernetes

@@ -51,6 +51,7 @@ type Annotation struct {
 type settings struct {
 	agent      config.Config
 	image      string
+	mirrors    []profile.ImageMirror
 	pullPolicy string
 	// pullSecrets are names of Secrets that the pod must list.
 	pullSecrets []string
@@ -82,6 +83,7 @@ func newSettings(p *profile.Resolved) *settings {
 	return &settings{
 		agent:       p.Agent,
 		image:       p.Image,
+		mirrors:     p.ImageMirrors,
 		pullPolicy:  p.ImagePullPolicy,
 		pullSecrets: p.ImagePullSecrets,
 		resources:   p.Resources,

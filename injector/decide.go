@@ -84,7 +84,7 @@ func (i *Injector) inject(pod *podView, names []string, d *Decision) {
 		s.agent.MetricsAddress = ""
 	}
 	get := readers(pod, s, d)
-	injected := present(pod, s, d)
+	injected := present(pod, get, s, d)
 	checkOurVolumes(pod, get, s, d)
 	for n := range get {
 		checkMounts(pod, &get[n], s, d)

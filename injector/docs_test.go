@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/injector"
+	"github.com/gatepass/gatepass/injector/profile"
 )
 
 // The documentation lists every annotation and every reason.
@@ -27,6 +28,28 @@ func TestTheDocumentationIsComplete(t *testing.T) {
 	for _, reason := range reasons(t) {
 		if !strings.Contains(page, "`"+reason+"`") {
 			t.Errorf("docs/annotations.md lacks the reason %s", reason)
+		}
+	}
+}
+
+// The profiles that the documentation shows can be loaded.
+func TestTheDocumentedProfilesAreValid(t *testing.T) {
+	data, err := os.ReadFile("../docs/profiles.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := profiles(t).Get("default").Agent.CABundle
+	blocks := strings.Split(string(data), "```yaml\n")[1:]
+	if len(blocks) < 2 {
+		t.Fatalf("%d examples", len(blocks))
+	}
+	for _, block := range blocks {
+		file, _, _ := strings.Cut(block, "```")
+		if _, err := profile.Parse([]byte(file), profile.Options{
+			ReadFile:    func(string) ([]byte, error) { return []byte(certificate), nil },
+			Overridable: injector.Overridable(),
+		}); err != nil {
+			t.Errorf("%v in\n%s", err, file)
 		}
 	}
 }

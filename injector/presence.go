@@ -1,59 +1,91 @@
 package injector
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json"
-
-	"github.com/gatepass/gatepass/agent/config"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
-// agentView is an agent's container that is there already.
-type agentView struct {
-	Name          string   `json:"name"`
-	Image         string   `json:"image"`
-	Command       []string `json:"command"`
-	Args          []string `json:"args"`
-	RestartPolicy string   `json:"restartPolicy"`
-	Env           []struct {
-		Name      string    `json:"name"`
-		Value     string    `json:"value"`
-		ValueFrom *struct{} `json:"valueFrom"`
-	} `json:"env"`
-	EnvFrom   []struct{} `json:"envFrom"`
-	Lifecycle *struct {
-		PostStart *struct {
-			Exec *struct {
-				Command []string `json:"command"`
-			} `json:"exec"`
-		} `json:"postStart"`
-		PreStop *struct{} `json:"preStop"`
-	} `json:"lifecycle"`
-	SecurityContext *struct {
-		Privileged               *bool `json:"privileged"`
-		AllowPrivilegeEscalation *bool `json:"allowPrivilegeEscalation"`
-	} `json:"securityContext"`
-	VolumeMounts []mountView `json:"volumeMounts"`
+// found is what a pod that has an agent already has of ours, as JSON.
+type found struct{ agent, session, identity map[string]any }
+
+// maxOurs bounds each part of it. A CA bundle has 64 KiB at most, and other
+// webhooks add a few kilobytes; decoded, JSON may take twenty times its size.
+const maxOurs = 256 << 10
+
+// ownEntries are the entries of a list that have our names, and nothing else
+// of it: a list may be as long as the pod.
+type ownEntries map[string]map[string]any
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (e *ownEntries) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	if dec.PeekKind() != '[' {
+		return dec.SkipValue() // null: decodePod has seen to the rest
+	}
+	if _, err := dec.ReadToken(); err != nil {
+		return err
+	}
+	*e = ownEntries{}
+	for dec.PeekKind() != ']' {
+		raw, err := dec.ReadValue()
+		if err != nil {
+			return err
+		}
+		if err := e.keep(raw); err != nil {
+			return err
+		}
+	}
+	_, err := dec.ReadToken()
+	return err
 }
 
-// decodeAgent reads the agent of a pod that has one.
-func decodeAgent(pod *podView) (*agentView, error) {
+// keep decodes an entry if it has one of our names. The first of a name stays,
+// as for podView.
+func (e *ownEntries) keep(raw jsontext.Value) error {
+	if !mayHold(raw, "gatepass-") {
+		return nil
+	}
+	var entry struct {
+		Name string `json:"name"`
+	}
+	if err := json.Unmarshal(raw, &entry); err != nil {
+		return err
+	}
+	if !slices.Contains([]string{AgentContainer, SessionVolume, IdentityVolume}, entry.Name) || (*e)[entry.Name] != nil {
+		return nil
+	}
+	if len(raw) > maxOurs {
+		return errors.New("too large")
+	}
+	var value map[string]any
+	if err := json.Unmarshal(raw, &value); err != nil {
+		return err
+	}
+	(*e)[entry.Name] = value
+	return nil
+}
+
+// findOurs reads what has our names.
+func findOurs(pod *podView) (*found, error) {
 	var full struct {
 		Spec struct {
-			InitContainers []agentView `json:"initContainers"`
+			Volumes        ownEntries `json:"volumes"`
+			InitContainers ownEntries `json:"initContainers"`
 		} `json:"spec"`
 	}
 	if err := json.Unmarshal(pod.raw, &full); err != nil {
-		return nil, fmt.Errorf("its %s can't be read", AgentContainer) // the library's text may quote a value
+		// The library's text may quote a value.
+		return nil, fmt.Errorf("its %s or the volumes of that are larger than %d bytes, or no objects", AgentContainer, maxOurs)
 	}
-	for i := range full.Spec.InitContainers {
-		if full.Spec.InitContainers[i].Name == AgentContainer {
-			return &full.Spec.InitContainers[i], nil
-		}
-	}
-	return nil, fmt.Errorf("it has no %s", AgentContainer)
+	return &found{
+		agent:    full.Spec.InitContainers[AgentContainer],
+		session:  full.Spec.Volumes[SessionVolume],
+		identity: full.Spec.Volumes[IdentityVolume],
+	}, nil
 }
 
 // present reports whether the pod has its agent already, judged by what is
@@ -61,7 +93,7 @@ func decodeAgent(pod *podView) (*agentView, error) {
 // shape is a problem of d: a pod must not carry an agent that is none. A pod
 // has one legitimately when another webhook makes the API server ask again,
 // and when it is a copy of an injected pod.
-func present(pod *podView, s *settings, d *Decision) bool {
+func present(pod *podView, get []container, s *settings, d *Decision) bool {
 	for i := range pod.Spec.Containers {
 		if pod.Spec.Containers[i].Name == AgentContainer {
 			d.deny(ReasonNameConflict, "spec.containers[%d] is named %q, which is the name of Gatepass' agent; rename it", i, AgentContainer)
@@ -75,28 +107,75 @@ func present(pod *podView, s *settings, d *Decision) bool {
 		}
 		return false
 	}
-	agent, err := decodeAgent(pod)
+	have, err := findOurs(pod)
 	if err != nil {
 		d.deny(ReasonMalformedPod, "the pod can't be read: %v", err)
 		return true
 	}
-	foreign := func() string {
-		for _, check := range []func() string{
-			func() string { return checkVolumes(pod, s) },
-			func() string { return agent.checkShape(s) },
-			func() string { return agent.checkEnv(s, d) },
-		} {
-			if cause := check(); cause != "" {
-				return cause
-			}
-		}
-		return ""
-	}()
-	if foreign != "" {
-		d.deny(ReasonForeignAgent, "the pod has an init container %q already that is not what its profile asks for: %s; remove that container and the volumes %s and %s, and Gatepass adds the right ones",
-			AgentContainer, foreign, SessionVolume, IdentityVolume)
+	allowed := &allowances{pod: pod, settings: s}
+	if foreign := checkVolumes(pod, s); foreign != "" {
+		d.deny(ReasonForeignAgent, foreignAgent, AgentContainer, foreign, remedy(""))
+	} else if foreign, err := have.compare(pod, get, s, allowed); err != nil {
+		d.deny(ReasonMalformedPod, "the pod can't be read: %v", err)
+	} else if foreign != "" {
+		d.deny(ReasonForeignAgent, foreignAgent, AgentContainer, foreign, remedy(foreign))
+	}
+	if len(allowed.harmless) > 0 {
+		d.warn("the pod has its agent already, configured otherwise than its profile and annotations say (%s); it is left as it is", strings.Join(allowed.harmless, ", "))
+	}
+	if allowed.narrower {
+		d.warn("the pod has its agent already, which trusts fewer CAs for the gateway than its profile; it is left as it is")
 	}
 	return true
+}
+
+// foreignAgent says what differs, and then what to do about it.
+const foreignAgent = "the pod has an init container %q already that is not what its profile asks for: %s; %s"
+
+// remedy names the ways in which a pod gets such an agent. The pod's author has
+// never seen the container if another webhook changed it.
+func remedy(foreign string) string {
+	text := "if another webhook changed the agent after Gatepass added it, exempt the init container " + AgentContainer + " there"
+	if strings.Contains(foreign, "its image is") {
+		text += ", or list the mirror under imageMirrors in Gatepass' configuration"
+	}
+	return text + "; if the pod is a copy of an injected one, or the container was written by hand, remove it and the volumes " +
+		SessionVolume + " and " + IdentityVolume + ", and Gatepass adds the right ones; if a profile was changed just now, try again in two minutes"
+}
+
+// compare holds what is there against what Gatepass would add to the pod now,
+// and returns what may not differ.
+func (f *found) compare(pod *podView, get []container, s *settings, a *allowances) (string, error) {
+	id := chooseIdentity(pod, get, s)
+	c := new(comparison)
+	envFrom, _ := f.agent["envFrom"].([]any)
+	agent := a.rules()
+	agent["env"] = a.env(len(envFrom) == 0)
+	for _, part := range []struct {
+		at    string
+		have  map[string]any
+		write func(*patch)
+		rules map[string]rule
+	}{
+		{"", f.agent, func(p *patch) { p.agentContainer(s, id) }, agent},
+		{"volume " + SessionVolume, f.session, (*patch).sessionVolume, nil},
+		{"volume " + IdentityVolume, f.identity, func(p *patch) { p.identityVolume(s) }, map[string]rule{
+			"projected": func(c *comparison, at string, have, want any) {
+				h, _ := have.(map[string]any)
+				w, _ := want.(map[string]any)
+				// The API server's default, which the kubelet narrows.
+				c.object(at, h, w, map[string]rule{"defaultMode": oneOf(float64(0o644))})
+			},
+		}},
+	} {
+		p, want := new(patch), map[string]any{}
+		part.write(p)
+		if err := json.Unmarshal(p.buf, &want); err != nil {
+			return "", fmt.Errorf("what Gatepass would add is no JSON: %w", err)
+		}
+		c.object(part.at, part.have, want, part.rules)
+	}
+	return c.String(), nil
 }
 
 func checkVolumes(pod *podView, s *settings) string {
@@ -111,115 +190,4 @@ func checkVolumes(pod *podView, s *settings) string {
 		return fmt.Sprintf("its token is for audience %q and not for %q", a, s.audience)
 	}
 	return ""
-}
-
-// checkShape looks at what the container runs, and how.
-func (a *agentView) checkShape(s *settings) string {
-	restart := ""
-	if s.agent.Mode == config.ModeSidecar {
-		restart = "Always"
-	}
-	switch {
-	case len(a.Command) > 0 || len(a.Args) > 0:
-		return "it has a command or arguments of its own"
-	case len(a.EnvFrom) > 0:
-		return "it takes its environment from elsewhere (envFrom)"
-	case a.RestartPolicy != restart:
-		return fmt.Sprintf("its restartPolicy is %q and not %q", a.RestartPolicy, restart)
-	case !a.rightHooks(s):
-		return "its lifecycle hooks are others"
-	case a.mayGainPrivileges():
-		return "it may gain privileges"
-	case !sameImage(a.Image, s.image):
-		return fmt.Sprintf("its image is %s and not %s", a.Image, s.image)
-	}
-	for _, want := range []struct{ volume, path string }{{SessionVolume, sessionDir}, {IdentityVolume, identityDir}} {
-		if !slices.ContainsFunc(a.VolumeMounts, func(m mountView) bool {
-			return m.Name == want.volume && m.MountPath == want.path && m.SubPath == "" && m.SubPathExpr == ""
-		}) {
-			return fmt.Sprintf("it does not mount %s at %s", want.volume, want.path)
-		}
-	}
-	return ""
-}
-
-func (a *agentView) mayGainPrivileges() bool {
-	sc := a.SecurityContext
-	return sc == nil || sc.Privileged != nil && *sc.Privileged || sc.AllowPrivilegeEscalation == nil || *sc.AllowPrivilegeEscalation
-}
-
-func (a *agentView) rightHooks(s *settings) bool {
-	l := a.Lifecycle
-	if s.agent.Mode != config.ModeSidecar {
-		return l == nil
-	}
-	return l != nil && l.PreStop == nil && l.PostStart != nil && l.PostStart.Exec != nil &&
-		slices.Equal(l.PostStart.Exec.Command, []string{config.AgentPath, config.WaitCommand})
-}
-
-// checkEnv holds the environment against the profile's. Where the token goes,
-// and whom the agent trusts, must be the administrator's word; the rest may be
-// of an earlier profile, and is a warning.
-func (a *agentView) checkEnv(s *settings, d *Decision) string {
-	have := map[string]string{}
-	for _, e := range a.Env {
-		if !strings.HasPrefix(e.Name, "GATEPASS_") {
-			continue
-		}
-		if _, twice := have[e.Name]; twice || e.ValueFrom != nil {
-			return "it sets " + e.Name + " twice, or from elsewhere"
-		}
-		have[e.Name] = e.Value
-	}
-	var differing []string
-	for _, v := range s.agentEnv(identity{}) {
-		want := literal(v.Value)
-		got, set := have[v.Name]
-		delete(have, v.Name)
-		switch {
-		case v.Name == "GATEPASS_TOKEN_MODE" || got == want && set:
-		case v.Name == "GATEPASS_CA_BUNDLE" && overlap(got, want):
-			d.warn("the pod has its agent already, which trusts an earlier set of authorities for the gateway than its profile; it is left as it is")
-		case slices.Contains([]string{"GATEPASS_PROTOCOL", "GATEPASS_GATEWAY_URL", "GATEPASS_CA_BUNDLE", "GATEPASS_IDENTITY_FILE", "GATEPASS_TOKEN_FILE"}, v.Name):
-			return fmt.Sprintf("its %s is %q", v.Name, got)
-		default:
-			differing = append(differing, v.Name)
-		}
-	}
-	if v, extra := have["GATEPASS_CA_BUNDLE"]; extra {
-		return fmt.Sprintf("its GATEPASS_CA_BUNDLE is %q", v)
-	}
-	if len(differing) > 0 {
-		d.warn("the pod has its agent already, configured otherwise than its profile and annotations say (%s); it is left as it is", strings.Join(differing, ", "))
-	}
-	return ""
-}
-
-// overlap reports whether two bundles have a certificate in common. That is so
-// on both sides of a rotation, which may come between two questions about one
-// pod.
-func overlap(a, b string) bool {
-	const end = "-----END CERTIFICATE-----"
-	known := strings.SplitAfter(b, end)
-	return slices.ContainsFunc(strings.SplitAfter(a, end), func(block string) bool {
-		return strings.HasSuffix(block, end) && slices.ContainsFunc(known, func(k string) bool {
-			return strings.TrimSpace(k) == strings.TrimSpace(block)
-		})
-	})
-}
-
-// sameImage reports whether an image is the one that was asked for. Webhooks
-// rewrite images to a mirror, and tags to digests; the name and what both
-// have must be the same.
-func sameImage(have, want string) bool {
-	type image struct{ name, tag, digest string }
-	parse := func(ref string) (i image) {
-		ref, i.digest, _ = strings.Cut(ref, "@")
-		i.name, i.tag, _ = strings.Cut(ref[strings.LastIndexByte(ref, '/')+1:], ":")
-		return i
-	}
-	agree := func(a, b string) bool { return a == "" || b == "" || a == b }
-	h, w := parse(have), parse(want)
-	return h.name == w.name && agree(h.tag, w.tag) && agree(h.digest, w.digest) &&
-		(h.tag == w.tag || h.digest != "")
 }

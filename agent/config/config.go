@@ -157,48 +157,76 @@ type Setting struct {
 	Get func(*Config) string
 	// Set parses a value. Its error names neither Env nor Flag; the caller does.
 	Set func(*Config, string) error
+
+	// Trust says what another value in a pod would cost.
+	Trust Trust
 }
+
+// Trust says whether the agent of a pod may have another value of a setting
+// than its profile and annotations give. The zero value is Trusted, so that a
+// setting is Harmless only where that was decided.
+type Trust int
+
+const (
+	// Trusted settings decide where the token goes, which certificates are
+	// trusted, as what the agent logs in, or what it reads, writes and opens.
+	// A pod whose agent has another value is refused.
+	Trusted Trust = iota
+	// Harmless settings decide none of that; another value is a warning.
+	Harmless
+)
 
 // Settings lists the contract in the order in which the injector writes it.
 func Settings() []Setting {
 	return []Setting{
 		{"GATEPASS_MODE", "mode", "how long to work: init or sidecar",
-			func(c *Config) string { return string(c.Mode) }, setMode},
+			func(c *Config) string { return string(c.Mode) }, setMode, Trusted},
 		{"GATEPASS_PROTOCOL", "protocol", "what to log in to: gateway or vault",
-			func(c *Config) string { return string(c.Protocol) }, setProtocol},
+			func(c *Config) string { return string(c.Protocol) }, setProtocol, Trusted},
 		{"GATEPASS_GATEWAY_URL", "gateway-url", "the server's address (https)",
-			func(c *Config) string { return c.GatewayURL }, func(c *Config, v string) error { c.GatewayURL = v; return nil }},
+			func(c *Config) string { return c.GatewayURL }, func(c *Config, v string) error { c.GatewayURL = v; return nil }, Trusted},
 		{"GATEPASS_CA_BUNDLE", "ca-bundle", "PEM certificates that the server is verified with; default: the system's, else the built-in roots",
-			func(c *Config) string { return c.CABundle }, func(c *Config, v string) error { c.CABundle = v; return nil }},
+			func(c *Config) string { return c.CABundle }, func(c *Config, v string) error { c.CABundle = v; return nil }, Trusted},
 		{"GATEPASS_ACCESS_ID", "access-id", "access id of the auth method (protocol gateway)",
-			func(c *Config) string { return c.AccessID }, func(c *Config, v string) error { c.AccessID = v; return nil }},
+			func(c *Config) string { return c.AccessID }, func(c *Config, v string) error { c.AccessID = v; return nil }, Trusted},
 		{"GATEPASS_AUTH_CONFIG", "auth-config", "name of the gateway's Kubernetes auth config (protocol gateway)",
-			func(c *Config) string { return c.AuthConfig }, func(c *Config, v string) error { c.AuthConfig = v; return nil }},
+			func(c *Config) string { return c.AuthConfig }, func(c *Config, v string) error { c.AuthConfig = v; return nil }, Trusted},
 		{"GATEPASS_ROLE", "role", "role to log in with (protocol vault)",
-			func(c *Config) string { return c.Role }, func(c *Config, v string) error { c.Role = v; return nil }},
+			func(c *Config) string { return c.Role }, func(c *Config, v string) error { c.Role = v; return nil }, Trusted},
 		{"GATEPASS_AUTH_PATH", "auth-path", "mount path of the auth method (protocol vault)",
-			func(c *Config) string { return c.AuthPath }, func(c *Config, v string) error { c.AuthPath = v; return nil }},
+			func(c *Config) string { return c.AuthPath }, func(c *Config, v string) error { c.AuthPath = v; return nil }, Trusted},
 		{"GATEPASS_AUTH_NAMESPACE", "auth-namespace", "namespace of the auth method (protocol vault)",
-			func(c *Config) string { return c.AuthNamespace }, func(c *Config, v string) error { c.AuthNamespace = v; return nil }},
+			func(c *Config) string { return c.AuthNamespace }, func(c *Config, v string) error { c.AuthNamespace = v; return nil }, Trusted},
 		{"GATEPASS_IDENTITY_FILE", "identity-file", "file with the projected service-account token",
-			func(c *Config) string { return c.IdentityFile }, func(c *Config, v string) error { c.IdentityFile = v; return nil }},
+			func(c *Config) string { return c.IdentityFile }, func(c *Config, v string) error { c.IdentityFile = v; return nil }, Trusted},
 		{"GATEPASS_TOKEN_FILE", "token-file", "file that receives the session token",
-			func(c *Config) string { return c.TokenFile }, func(c *Config, v string) error { c.TokenFile = v; return nil }},
+			func(c *Config) string { return c.TokenFile }, func(c *Config, v string) error { c.TokenFile = v; return nil }, Trusted},
 		{"GATEPASS_TOKEN_MODE", "token-mode", "mode of that file, octal",
-			func(c *Config) string { return FormatFileMode(c.TokenMode) }, setTokenMode},
+			func(c *Config) string { return FormatFileMode(c.TokenMode) }, setTokenMode, Harmless},
 		{"GATEPASS_TIMEOUT", "timeout", "give up after this time, for example 60s",
-			func(c *Config) string { return c.Timeout.String() }, setTimeout},
+			func(c *Config) string { return c.Timeout.String() }, setTimeout, Harmless},
 		{"GATEPASS_CHECK_INTERVAL", "check-interval", "ask the server this often whether the session was revoked, 10s to 1h; 0 for never (mode sidecar); default: 45s",
-			getCheckInterval, setCheckInterval},
+			getCheckInterval, setCheckInterval, Trusted},
 		{"GATEPASS_REVOKE_ON_EXIT", "revoke-on-exit", "true: end the session when the agent is asked to stop (mode sidecar)",
-			getRevoke, setRevoke},
+			getRevoke, setRevoke, Harmless},
 		{"GATEPASS_METRICS_ADDRESS", "metrics-address", "serve /metrics here, for example :9465 (mode sidecar); default: nowhere",
-			func(c *Config) string { return c.MetricsAddress }, func(c *Config, v string) error { c.MetricsAddress = v; return CheckAddress(v) }},
+			func(c *Config) string { return c.MetricsAddress }, func(c *Config, v string) error { c.MetricsAddress = v; return CheckAddress(v) }, Trusted},
 		{"GATEPASS_LOG_LEVEL", "log-level", "debug, info, warn or error",
-			func(c *Config) string { return strings.ToLower(c.LogLevel.String()) }, setLogLevel},
+			func(c *Config) string { return strings.ToLower(c.LogLevel.String()) }, setLogLevel, Harmless},
 		{"GATEPASS_TERMINATION_MESSAGE_FILE", "termination-message-file", "file that receives the cause of a failure",
-			func(c *Config) string { return c.TerminationMessageFile }, func(c *Config, v string) error { c.TerminationMessageFile = v; return nil }},
+			func(c *Config) string { return c.TerminationMessageFile }, func(c *Config, v string) error { c.TerminationMessageFile = v; return nil }, Trusted},
 	}
+}
+
+// TrustOf returns the trust of the setting of an environment variable. What is
+// not known is trusted.
+func TrustOf(env string) Trust {
+	for _, s := range Settings() {
+		if s.Env == env {
+			return s.Trust
+		}
+	}
+	return Trusted
 }
 
 func setMode(c *Config, v string) (err error) {
@@ -275,6 +303,45 @@ func (c Config) Env() []Variable {
 		}
 	}
 	return vars
+}
+
+// SealedEnv is Env with, in addition, an empty entry for every trusted setting
+// that Env leaves out, and for what else decides whom the agent trusts or what
+// it prints. Kubernetes puts entries of a container's env over those of its
+// envFrom, also empty ones, so that no ConfigMap can fill what is not set.
+func (c Config) SealedEnv() []Variable {
+	vars := c.Env()
+	set := make(map[string]bool, len(vars))
+	for _, v := range vars {
+		set[v.Name] = true
+	}
+	for _, s := range Settings() {
+		if s.Trust != Harmless && !set[s.Env] {
+			vars = append(vars, Variable{s.Env, ""})
+		}
+	}
+	for _, name := range c.runtimeVariables() {
+		vars = append(vars, Variable{name, ""})
+	}
+	return vars
+}
+
+// runtimeVariables are read by Go's runtime and standard library, and must not
+// be set in a pod: GODEBUG loosens TLS and prints protocol frames (package
+// runtime, "Environment Variables"); SSL_CERT_FILE and SSL_CERT_DIR replace the
+// system's roots (crypto/x509, SystemCertPool), which nobody asks for where the
+// agent has a bundle.
+func (c Config) runtimeVariables() []string {
+	if c.CABundle != "" {
+		return []string{"GODEBUG"}
+	}
+	return []string{"GODEBUG", "SSL_CERT_FILE", "SSL_CERT_DIR"}
+}
+
+// SystemRoots are the directories in which crypto/x509 looks for the system's
+// roots on Linux (certFiles and certDirectories in its root_linux.go).
+func SystemRoots() []string {
+	return []string{"/etc/ssl", "/etc/pki", "/system/etc/security/cacerts"}
 }
 
 // FromEnv reads the configuration from environment variables, given as

@@ -272,3 +272,34 @@ func FuzzFromEnv(f *testing.F) {
 		}
 	})
 }
+
+// Kubernetes puts a container's env over its envFrom, empty entries too.
+func TestTheSealedEnvironmentNamesEveryTrustedSetting(t *testing.T) {
+	t.Parallel()
+	with := valid()
+	with.CABundle = "-----BEGIN CERTIFICATE-----\n"
+	for name, c := range map[string]Config{"without a CA": valid(), "with a CA": with} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			set := map[string]int{}
+			for _, v := range c.SealedEnv() {
+				set[v.Name]++
+			}
+			for _, s := range Settings() {
+				if n := set[s.Env]; n > 1 || n == 0 && s.Trust == Trusted {
+					t.Errorf("%s is set %d times", s.Env, n)
+				}
+			}
+			if set["GODEBUG"] != 1 || (set["SSL_CERT_FILE"] == 1) != (c.CABundle == "") || (set["SSL_CERT_DIR"] == 1) != (c.CABundle == "") {
+				t.Errorf("the runtime's variables: %v", set)
+			}
+			got, err := FromEnv(lookup(c.SealedEnv()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(c, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}

@@ -19,6 +19,8 @@ type InjectorConfig struct {
 	APIVersion string             `json:"apiVersion"`
 	Kind       string             `json:"kind"`
 	Profiles   map[string]Profile `json:"profiles"`
+	// ImageMirrors are what other webhooks may do to the agents' images.
+	ImageMirrors []ImageMirror `json:"imageMirrors"`
 }
 
 // Profile is one entry of the file.

@@ -85,6 +85,7 @@ func (v *validator) file(c *InjectorConfig) *Set {
 		set.names = append(set.names, name)
 	}
 	slices.Sort(set.names)
+	mirrors := v.imageMirrors(field.NewPath("imageMirrors"), c.ImageMirrors)
 	for _, name := range set.names {
 		p := root.Key(name)
 		for _, msg := range validation.IsDNS1123Label(name) {
@@ -92,6 +93,7 @@ func (v *validator) file(c *InjectorConfig) *Set {
 		}
 		entry := c.Profiles[name]
 		set.profiles[name] = v.profile(p, name, &entry)
+		set.profiles[name].ImageMirrors = mirrors
 	}
 	return set
 }

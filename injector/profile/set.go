@@ -26,6 +26,7 @@ type Resolved struct {
 	Agent config.Config
 
 	Image           string
+	ImageMirrors    []ImageMirror
 	ImagePullPolicy string
 	// ImagePullSecrets are names, in the profile's order.
 	ImagePullSecrets []string
