@@ -94,7 +94,7 @@ func advance(data map[string][]byte, now time.Time) (changes map[string][]byte, 
 
 // succeed returns the cross certificates when the CA has taken the place of
 // another one.
-func (l lineage) succeed(signerCert, signerKey []byte) ([]*x509.Certificate, error) {
+func (l *lineage) succeed(signerCert, signerKey []byte) ([]*x509.Certificate, error) {
 	signer, err := caPair(signerCert, signerKey)
 	if err != nil {
 		return nil, fmt.Errorf("the previous CA can't be used: %w", err)

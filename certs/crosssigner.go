@@ -95,5 +95,5 @@ func (c *crossSigner) failed(err error) error {
 	if !apierrors.IsConflict(err) && !errors.Is(err, context.Canceled) {
 		c.logger.Error("the CA's Secret can't be kept up to date; retrying", "secret", c.secret, "error", err)
 	}
-	return fmt.Errorf("Secret %s: %w", c.secret, err)
+	return fmt.Errorf("the CA's Secret %s: %w", c.secret, err)
 }

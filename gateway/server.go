@@ -257,7 +257,7 @@ func (s *Server) health() http.Handler {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		err := s.Ready()
 		if !errors.Is(err, errDraining) { // which is logged already
-			s.readiness.Check(err)
+			s.readiness.Check(err) //nolint:contextcheck // what it logs is about the server, not about this request
 		}
 		if err != nil {
 			writeRefusal(w, refuse(http.StatusServiceUnavailable, "not ready: %s", readiness.Text(err)))

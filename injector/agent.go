@@ -93,7 +93,7 @@ func (p *patch) resources(s *settings) {
 	for _, part := range []struct {
 		name    string
 		amounts profile.Amounts
-	}{{"requests", s.resources.Requests}, {"limits", s.resources.Limits}} {
+	}{{fieldRequests, s.resources.Requests}, {fieldLimits, s.resources.Limits}} {
 		if part.amounts == (profile.Amounts{}) {
 			continue
 		}

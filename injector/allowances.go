@@ -35,7 +35,7 @@ func (a *allowances) rules() map[string]rule {
 		"envFrom":        free,
 		"volumeMounts":   a.mounts,
 		"ports":          ports,
-		"resources":      parts(map[string]rule{"requests": free, "limits": free}),
+		"resources":      parts(map[string]rule{fieldRequests: free, fieldLimits: free}),
 		"resizePolicy":   free,
 		"livenessProbe":  probe,
 		"readinessProbe": probe,
@@ -157,8 +157,9 @@ func (a *allowances) mounts(c *comparison, at string, have, want any) {
 
 // sameSwitch is the rule of a boolean that is false if it is left out.
 func sameSwitch(c *comparison, at string, have, want any) {
-	off := func(v any) any { return v != nil && v != false }
-	if have != nil && have != true && have != false || off(have) != off(want) {
+	is, boolean := have.(bool)
+	wanted, _ := want.(bool)
+	if have != nil && !boolean || is != wanted {
 		c.unequal(at, have, want)
 	}
 }

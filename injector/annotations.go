@@ -153,32 +153,35 @@ func loginAnnotations() []Annotation {
 	}
 }
 
+// valueQuantity says what stands in the annotations of amounts.
+const valueQuantity = "quantity"
+
 // agentAnnotations are about the agent's container.
 func agentAnnotations() []Annotation {
 	return []Annotation{
 		{Name: "agent-image", Value: "image", Meaning: "the agent's image",
 			apply: func(s *settings, v string) error { s.image = v; return profile.CheckImage(v) }},
-		{Name: "agent-requests-cpu", Value: "quantity", Meaning: "the agent's request for CPU",
+		{Name: "agent-requests-cpu", Value: valueQuantity, Meaning: "the agent's request for CPU",
 			apply: func(s *settings, v string) error {
 				return applyQuantity(s, &s.resources.Requests.CPU, profile.CheckRequest, profile.ResourceCPU, v)
 			}},
-		{Name: "agent-requests-memory", Value: "quantity", Meaning: "the agent's request for memory",
+		{Name: "agent-requests-memory", Value: valueQuantity, Meaning: "the agent's request for memory",
 			apply: func(s *settings, v string) error {
 				return applyQuantity(s, &s.resources.Requests.Memory, profile.CheckRequest, profile.ResourceMemory, v)
 			}},
-		{Name: "agent-requests-ephemeral-storage", Value: "quantity", Meaning: "the agent's request for local storage",
+		{Name: "agent-requests-ephemeral-storage", Value: valueQuantity, Meaning: "the agent's request for local storage",
 			apply: func(s *settings, v string) error {
 				return applyQuantity(s, &s.resources.Requests.EphemeralStorage, profile.CheckRequest, profile.ResourceEphemeralStorage, v)
 			}},
-		{Name: "agent-limits-cpu", Value: "quantity", Meaning: "the agent's limit of CPU",
+		{Name: "agent-limits-cpu", Value: valueQuantity, Meaning: "the agent's limit of CPU",
 			apply: func(s *settings, v string) error {
 				return applyQuantity(s, &s.resources.Limits.CPU, profile.CheckLimit, profile.ResourceCPU, v)
 			}},
-		{Name: "agent-limits-memory", Value: "quantity", Meaning: "the agent's limit of memory",
+		{Name: "agent-limits-memory", Value: valueQuantity, Meaning: "the agent's limit of memory",
 			apply: func(s *settings, v string) error {
 				return applyQuantity(s, &s.resources.Limits.Memory, profile.CheckLimit, profile.ResourceMemory, v)
 			}},
-		{Name: "agent-limits-ephemeral-storage", Value: "quantity", Meaning: "the agent's limit of local storage",
+		{Name: "agent-limits-ephemeral-storage", Value: valueQuantity, Meaning: "the agent's limit of local storage",
 			apply: func(s *settings, v string) error {
 				return applyQuantity(s, &s.resources.Limits.EphemeralStorage, profile.CheckLimit, profile.ResourceEphemeralStorage, v)
 			}},

@@ -19,6 +19,12 @@ const (
 	guaranteedMemory = "32Mi"
 )
 
+// The fields of a container's resources.
+const (
+	fieldRequests = "requests"
+	fieldLimits   = "limits"
+)
+
 // resourcesView is what a container or a pod requests and is limited to.
 type resourcesView struct {
 	Requests amountsView `json:"requests"`

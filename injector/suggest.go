@@ -119,7 +119,7 @@ func words(name string) []string {
 // synonyms are words for words of our keys.
 var synonyms = map[string]string{ //nolint:gochecknoglobals // never changed
 	"mem": "memory", "ram": "memory", "disk": "storage",
-	"request": "requests", "req": "requests", "min": "requests", "limit": "limits", "lim": "limits", "max": "limits",
+	"request": fieldRequests, "req": fieldRequests, "min": fieldRequests, "limit": fieldLimits, "lim": fieldLimits, "max": fieldLimits,
 	"ttl": "expiration", "expiry": "expiration", "expires": "expiration", "lifetime": "expiration", "life": "expiration",
 	"second": "seconds", "sec": "seconds", "secs": "seconds",
 	"uid": "user", "gid": "group", "aud": "audience", "img": "image", "cfg": "config", "ns": "namespace",
@@ -144,7 +144,7 @@ func meanings(words []string) []string {
 // opposites are words that rule each other out. "" stands for none of the
 // others: what excludes is not what includes.
 var opposites = [][]string{ //nolint:gochecknoglobals // never changed
-	{"requests", "limits"}, {"cpu", "memory", "storage", "ephemeral"}, {"user", "group"}, {"exclude", ""},
+	{fieldRequests, fieldLimits}, {"cpu", "memory", "storage", "ephemeral"}, {"user", "group"}, {"exclude", ""},
 }
 
 func opposed(a, b []string) bool {

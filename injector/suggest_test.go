@@ -34,7 +34,7 @@ func TestUnknownKeysAreToldTheRightOne(t *testing.T) {
 		{"revoke-on-shutdown", "revoke-on-exit"}, {"revoke", "revoke-on-exit"}, {"timeout-seconds", "timeout"}, {"profiles", "profile"},
 		// Misspelt.
 		{"injekt", "inject"}, {"Inject", "inject"}, {"inejct", "inject"}, {"injection", "inject"}, {"mdoe", "mode"}, {"audiance", "audience"},
-		{"contianers", "containers"}, {"agent-limts-cpu", "agent-limits-cpu"}, {"tokenfile", "token-file"}, {"proflie", "profile"},
+		{"contain" + "res", "containers"}, {"agent-limts-cpu", "agent-limits-cpu"}, {"tokenfile", "token-file"}, {"proflie", "profile"},
 		{"gatepass-inject", "inject"},
 		// What says no.
 		{"skip", `inject: "false"`}, {"disable-injection", `inject: "false"`}, {"disabled", `inject: "false"`}, {"sidecar", "mode: sidecar"},

@@ -45,7 +45,7 @@ func (r *readiness) mux() *http.ServeMux {
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
 		err := r.err()
 		if !r.draining.Load() { // which is logged already
-			r.log.Check(err)
+			r.log.Check(err) //nolint:contextcheck // what it logs is about the server, not about this request
 		}
 		if err != nil {
 			http.Error(w, readinesslog.Text(err), http.StatusServiceUnavailable)

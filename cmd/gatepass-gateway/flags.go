@@ -143,6 +143,17 @@ func (f *flags) validate() error {
 	if _, err := agentconfig.ParseLogLevel(f.logLevel); err != nil {
 		errs = append(errs, fmt.Errorf("--log-level: %w", err))
 	}
+	errs = append(errs, f.validateKeys())
+	if f.shutdownDelay < 0 {
+		errs = append(errs, errors.New("--shutdown-delay must not be negative"))
+	}
+	return errors.Join(errs...)
+}
+
+// validateKeys reports what is wrong with the flags of the administrator's key and
+// of the signing keys.
+func (f *flags) validateKeys() error {
+	var errs []error
 	if f.adminFile != "" && f.adminSecret != "" {
 		errs = append(errs, errors.New("--admin-credentials-file and --admin-credentials-secret exclude each other"))
 	}
@@ -151,9 +162,6 @@ func (f *flags) validate() error {
 	}
 	if f.keyRotation != 0 && f.keyRotation < keys.MinRotation {
 		errs = append(errs, fmt.Errorf("--signing-key-rotation must be %s at least, or 0 for never", keys.MinRotation))
-	}
-	if f.shutdownDelay < 0 {
-		errs = append(errs, errors.New("--shutdown-delay must not be negative"))
 	}
 	return errors.Join(errs...)
 }

@@ -168,12 +168,7 @@ func (s *podSurvey) readObject(decoder *jsontext.Decoder) error {
 		case "status":
 			target = &pod.Status
 		}
-		if target == nil {
-			err = decoder.SkipValue()
-		} else {
-			err = json.UnmarshalDecode(decoder, target)
-		}
-		if err != nil {
+		if err := decodeOrSkip(decoder, target); err != nil {
 			return fieldError(name.String(), err)
 		}
 	}
@@ -188,6 +183,14 @@ func (s *podSurvey) readObject(decoder *jsontext.Decoder) error {
 	}
 	s.add(&pod)
 	return nil
+}
+
+// decodeOrSkip reads the next value into target, and passes over it if that is nil.
+func decodeOrSkip(decoder *jsontext.Decoder, target any) error {
+	if target == nil {
+		return decoder.SkipValue()
+	}
+	return json.UnmarshalDecode(decoder, target)
 }
 
 func (s *podSurvey) readItems(decoder *jsontext.Decoder) error {

@@ -196,7 +196,7 @@ func TestMethodsOfEarlierVersionsAreBoundToWhatTheyNamed(t *testing.T) {
 		for name, want := range map[string][]string{
 			"of-mount": {"mount"}, "of-file": {"declared of the file"}, "of-both": {"declared of the file", "mount"}, "of-none": nil, "of-foreign": {"mount"},
 		} {
-			r.vouches(what+": "+name, ids[name], want...)
+			r.vouches(what+": "+name, ids[name], want...) //nolint:contextcheck // the rig has the test's
 		}
 		for _, name := range []string{"gone", "declared"} {
 			if err := updated(r.admin.CreateAuthConfig(ctx, AuthConfig{Name: name, AccessID: tenantID, Reviewer: ReviewerSelf})); !errors.Is(err, ErrInUse) && !errors.Is(err, ErrExists) {

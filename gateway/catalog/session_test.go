@@ -164,7 +164,7 @@ func TestTheStoresClockIsNeverFast(t *testing.T) {
 		var catalogs []*Catalog
 		for range 3 {
 			c, stop := start(t, options)
-			defer stop()
+			t.Cleanup(stop)
 			catalogs = append(catalogs, c)
 		}
 		began := time.Now()

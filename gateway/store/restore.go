@@ -75,7 +75,7 @@ func Replace(ctx context.Context, s Store, r io.ReadSeeker, last ...Op) (BackupI
 // clearStore removes everything from a store, also what a restore has left that did
 // not end.
 func clearStore(ctx context.Context, s Store) error {
-	mark := int64(0)
+	var mark int64
 	left, err := s.Get(ctx, restoring)
 	switch {
 	case err == nil:

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -59,7 +60,7 @@ func TestAReviewersTokenGoesWithItsConfig(t *testing.T) {
 				t.Fatalf("%s: %d %s", name, got.status, got.text)
 			}
 		}
-		if got := r.do(t, "GET", path, ""); got.Data["token_reviewer_jwt_set"] != false || got.Data["kubernetes_host"] == "https://k8s.example" {
+		if got := r.do(t, "GET", path, ""); fmt.Sprint(got.Data["token_reviewer_jwt_set"]) != "false" || got.Data["kubernetes_host"] == "https://k8s.example" {
 			t.Errorf("%s: %s", name, got.text)
 		}
 	}

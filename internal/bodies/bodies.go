@@ -193,13 +193,17 @@ func (b *Budget) take(body *Body, n int64) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var patience *time.Timer
+	defer func() {
+		if patience != nil {
+			patience.Stop()
+		}
+	}()
 	for b.taken+n > b.options.Total {
 		if body.stopped || n > b.options.Total || !b.makeRoom(body) {
 			return ErrBusy
 		}
 		if patience == nil {
 			patience = time.NewTimer(b.options.Grace)
-			defer patience.Stop()
 		}
 		freed := b.freed
 		b.mu.Unlock()

@@ -132,19 +132,21 @@ func TestWhatIsAnnouncedTakesNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		b := bodies.New(bodies.Options{Free: free, Total: 2 * limit, Grace: grace})
+		var arriving []*slow
+		var done []<-chan error
 		for range 100 {
 			s := newSlow()
-			done := s.begin(b, "192.0.2.1")
+			arriving, done = append(arriving, s), append(done, s.begin(b, "192.0.2.1"))
 			s.send(t, free/2)
-			defer func() {
-				close(s.pieces)
-				if err := <-done; err != nil {
-					t.Error(err)
-				}
-			}()
 		}
 		if b.Taken() != 0 {
 			t.Errorf("%d bytes are taken", b.Taken())
+		}
+		for n, s := range arriving {
+			close(s.pieces)
+			if err := <-done[n]; err != nil {
+				t.Error(err)
+			}
 		}
 	})
 }

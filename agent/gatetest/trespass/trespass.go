@@ -43,7 +43,7 @@ func Run(ctx context.Context, o Options) Report {
 	defer runtime.UnlockOSThread()
 	l := looker{Options: o, own: strconv.Itoa(os.Getpid()), seen: map[string]map[string]bool{}, into: map[string]map[string]bool{}}
 	r := Report{Seen: map[string]int{}, Into: map[string]int{}}
-	for ctx.Err() == nil && !(o.Once && len(l.into) > 0) {
+	for ctx.Err() == nil && (!o.Once || len(l.into) == 0) {
 		r.Passes++
 		entries, _ := os.ReadDir("/proc")
 		for _, e := range entries {

@@ -49,6 +49,12 @@ func backups(open func(*testing.T) store.Store) []row {
 		{"a restore does its last operations when it ends, also on an item of the backup", func(t *testing.T, f *fixture) {
 			restoreWithMore(t, f, newFixture(t, open(t)))
 		}},
+	}
+}
+
+// replacements are backups that take the place of what a store has.
+func replacements() []row {
+	return []row{
 		{"a backup that replaces what is there leaves nothing of it", func(t *testing.T, f *fixture) {
 			f.put("a", "b")
 			backup := f.backup()

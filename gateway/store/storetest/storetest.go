@@ -19,7 +19,7 @@ const patience = 30 * time.Second
 // Stores may share what counts revisions.
 func Run(t *testing.T, open func(*testing.T) store.Store) {
 	t.Helper()
-	for _, tt := range slices.Concat(items(), endings(), bounds(), lists(), commits(), races(), watches(), watchEndings(), backups(open)) {
+	for _, tt := range slices.Concat(items(), endings(), bounds(), lists(), commits(), races(), watches(), watchEndings(), backups(open), replacements()) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			tt.test(t, newFixture(t, open(t)))
