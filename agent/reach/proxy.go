@@ -197,5 +197,8 @@ func (p *Proxy) socks(op *net.OpError) string {
 	if timedOut(op) {
 		return fmt.Sprintf("%s did not connect to %s in time; check that it may reach it, or %s", p, p.target, p.bypass())
 	}
+	if closed(op) {
+		return fmt.Sprintf("%s closed the connection and did not connect to %s; check that it speaks SOCKS, or %s", p, p.target, p.bypass())
+	}
 	return fmt.Sprintf("%s did not connect to %s: %v; check that it may reach it, or %s", p, p.target, op.Err, p.bypass())
 }

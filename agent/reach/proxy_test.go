@@ -150,7 +150,7 @@ func TestProxyFailuresNameTheProxy(t *testing.T) {
 		{"a proxy that is reached by https and speaks none", answering("HTTP/1.1 400 x\r\n\r\n"), "https://%s", "the proxy ADDRESS can't be reached: what listens there does not speak TLS; check the port in HTTPS_PROXY", false},
 		{"a proxy with another's certificate", nil, strings.Replace(secure, "https://", "https://user:"+password+"@", 1), "is not trusted: the certificate is not valid for 127.0.0.1 but for other.example; set HTTPS_PROXY to one of these names", true},
 		{"a SOCKS proxy that refuses", socksRefusing, "socks5://%s", "the proxy ADDRESS did not connect to gateway.example:8000: unknown error connection not allowed by ruleset", false},
-		{"a SOCKS proxy that hangs up", func(net.Conn) {}, "socks5://%s", "the proxy ADDRESS did not connect to gateway.example:8000: EOF", false},
+		{"a SOCKS proxy that hangs up", func(net.Conn) {}, "socks5://%s", "the proxy ADDRESS closed the connection and did not connect to gateway.example:8000", false},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
