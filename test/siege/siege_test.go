@@ -29,10 +29,8 @@ const (
 	// Strangers come from other addresses of the loopback network than friends.
 	friend, stranger = "127.0.0.1", "127.0.0.2"
 
-	// attackTime is how long an attack goes on while friends are served, and pace is how
-	// often one of them comes.
+	// attackTime is how long an attack goes on while friends are served.
 	attackTime = 2500 * time.Millisecond
-	pace       = 20 * time.Millisecond
 	// pause is between what one stranger does: what is tested is the server, on a machine
 	// that it shares with them.
 	pause = 100 * time.Millisecond
@@ -114,6 +112,8 @@ type target struct {
 	*product.Server
 	trust *tls.Config
 	most  int64 // memory
+	// pace is how often a friend comes.
+	pace time.Duration
 }
 
 func (s *target) at() string { return net.JoinHostPort(s.Address, strconv.Itoa(s.Port)) }
@@ -227,7 +227,7 @@ func (s *target) withstand(t *testing.T, attack func(*siege), friend func(contex
 	var friends sync.WaitGroup
 	var came, served atomic.Int64
 	var first atomic.Pointer[error]
-	tick := time.NewTicker(pace)
+	tick := time.NewTicker(s.pace)
 	defer tick.Stop()
 	for end := time.Now().Add(attackTime); time.Now().Before(end); <-tick.C {
 		came.Add(1)

@@ -33,7 +33,7 @@ func startWebhook(t *testing.T) *target {
 			t.Error(err)
 		}
 	})
-	return &target{webhook, trust, mostOfWebhook}
+	return &target{webhook, trust, mostOfWebhook, 20 * time.Millisecond}
 }
 
 const uid = "705ab4f5-6393-11e8-b7cc-42010a800002"
