@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -54,7 +55,7 @@ func TestGatewaysOnAnEtcd(t *testing.T) {
 	lose(t, first[0], first[1], good)
 	checkKept(t, good, revoked)
 
-	backUp(t, "--etcd-endpoints", etcdURL, "--etcd-ca-file", "/etc/gatepass/etcd/ca.crt",
+	backup := backUp(t, "--etcd-endpoints", etcdURL, "--etcd-ca-file", "/etc/gatepass/etcd/ca.crt",
 		"--etcd-cert-file", "/etc/gatepass/etcd/tls.crt", "--etcd-key-file", "/etc/gatepass/etcd/tls.key")
 
 	before := kubectl(t, "", "get", "secret", "-n", bed.System, secretName, "-o", "jsonpath={.data}")
@@ -66,6 +67,9 @@ func TestGatewaysOnAnEtcd(t *testing.T) {
 	if after := kubectl(t, "", "get", "secret", "-n", bed.System, secretName, "-o", "jsonpath={.data}"); after != before {
 		t.Error("the administrator's credentials are others")
 	}
+
+	restored(t, backup, filepath.Join("test", "e2e", "store", "testdata", "restore-etcd"), "etcd")
+	checkRestored(t, ns, accessID, "one", good, revoked)
 }
 
 // lose has a gateway's pod die at once, and asks the other one until there are two

@@ -75,6 +75,11 @@ func TestAGatewayWithAVolume(t *testing.T) {
 	rotate(t, ns, a)
 	remove(t, ns)
 	checkKept(t, good, revoked)
+
+	backup := backUp(t, "--data-dir", "/var/lib/gatepass")
+	a.run(t, "update-secret-val", "-n", item, "--value", "three")
+	restored(t, backup, filepath.Join(root, "manifests", "operations", "restore-volume"), "volume")
+	checkRestored(t, ns, accessID, "two", good, revoked)
 	maintain(t, a)
 }
 
@@ -149,18 +154,18 @@ func within(t *testing.T, args ...string) string {
 
 // backUp has a backup made within a pod, as docs/operations.md says, and looks at it
 // outside.
-func backUp(t *testing.T, from ...string) {
+func backUp(t *testing.T, from ...string) (text string) {
 	t.Helper()
-	text := within(t, append(append([]string{"backup"}, from...), "--out", "-")...)
+	text = within(t, append(append([]string{"backup"}, from...), "--out", "-")...)
 	if info, err := store.CheckBackup(strings.NewReader(text)); err != nil || info.Items < 5 {
 		t.Errorf("the backup has %d records, %v", info.Items, err)
 	}
+	return text
 }
 
 // maintain does what is for people who can enter the gateway's pod, while it serves.
 func maintain(t *testing.T, a *administrator) {
 	t.Helper()
-	backUp(t, "--data-dir", "/var/lib/gatepass")
 	told := regexp.MustCompile(`Access ID: (\S+)\nAccess Key: (\S+)\n`).FindStringSubmatch(within(t, "reset-admin", "--data-dir", "/var/lib/gatepass"))
 	if told == nil {
 		t.Fatal("no new credentials were told")
