@@ -87,6 +87,7 @@ func New(o Options) (*Agent, error) {
 		Protocol:   c.Protocol,
 		URL:        c.GatewayURL,
 		CABundle:   c.CABundle,
+		Proxy:      c.Proxy,
 		AccessID:   c.AccessID,
 		AuthConfig: c.AuthConfig,
 		Role:       c.Role,

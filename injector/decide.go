@@ -255,8 +255,9 @@ func (i *Injector) warn(pod *podView, get []container, s *settings, id identity,
 	if v, ok := pod.Metadata.Annotations[Prefix+keyStatus]; ok && v != statusInjected {
 		d.warn("annotation %sstatus=%q means nothing to Gatepass; remove it", Prefix, v)
 	}
-	if clusterName(s.agent.GatewayURL) {
-		pod.warnOfDNS(s.agent.GatewayURL, d)
+	// With a proxy it is the proxy's name that the pod has to resolve.
+	if first := s.agent.FirstHop(); clusterName(first) {
+		pod.warnOfDNS(first, d)
 	}
 	if user, yes := id.loosens(pod); yes {
 		fix := "remove agent-run-as-user, or runAsUser from the profile"

@@ -17,6 +17,7 @@ func TestPodsThatCanNotResolveTheGatewaysNameAreWarned(t *testing.T) {
 		{"the node's DNS", annotated(), `{dnsPolicy: Default` + app, "dnsPolicy: Default, the node's resolver, by which https://gatepass-gateway.gatepass-system.svc:8000 can't be resolved; set dnsPolicy: ClusterFirst"},
 		{"the node's DNS and network", annotated(), `{hostNetwork: true, dnsPolicy: Default` + app, "set dnsPolicy: ClusterFirstWithHostNet"},
 		{"the node's DNS and a public name", annotated(`gatepass.dev/profile: locked`), `{dnsPolicy: Default` + app, ""},
+		{"the node's DNS and a public name behind a proxy in the cluster", annotated(`gatepass.dev/profile: proxied`), `{dnsPolicy: Default` + app, "by which http://proxy.proxies.svc:3128 can't be resolved"},
 		{"nameservers of its own", annotated(), `{dnsPolicy: None, dnsConfig: {nameservers: ["10.96.0.10"]}` + app, ""},
 		{"nameservers of its own on the node's network", annotated(), `{hostNetwork: true, dnsPolicy: None, dnsConfig: {nameservers: ["10.96.0.10"]}` + app, ""},
 		{"no nameservers", annotated(), `{dnsPolicy: None, dnsConfig: {searches: [a]}` + app, "no nameservers in its dnsConfig"},

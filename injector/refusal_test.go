@@ -52,7 +52,7 @@ func TestRefusals(t *testing.T) {
 		{"a setting without an opt-in is refused", `{annotations: {gatepass.dev/profile: default}}`, "",
 			injector.ReasonNotOptedIn, `annotation gatepass.dev/profile is set, but the pod does not ask for a session; add the annotation gatepass.dev/inject: "true", or remove gatepass.dev/profile`},
 		{"an unknown profile is refused with the nearest one", annotated(`gatepass.dev/profile: valut`), "",
-			injector.ReasonUnknownProfile, `annotation gatepass.dev/profile: no profile is named "valut"; did you mean vault? there are: default, left-out, locked, pulled, vault`},
+			injector.ReasonUnknownProfile, `annotation gatepass.dev/profile: no profile is named "valut"; did you mean vault? there are: default, left-out, locked, proxied, pulled, vault`},
 		{"a setting that the profile keeps is refused", annotated(`gatepass.dev/profile: locked`, `gatepass.dev/mode: init`), "",
 			injector.ReasonOverrideNotAllowed, `annotation gatepass.dev/mode: profile "locked" does not let pods set it (it allows: nothing); remove it, or ask the administrator to list it in the profile's overrides`},
 		{"a setting of the other protocol is refused", annotated(`gatepass.dev/role: x`), "",

@@ -93,6 +93,10 @@ type Config struct {
 	// CABundle holds PEM certificates to verify the server with. Empty means
 	// the system's roots, or the bundle compiled into the agent.
 	CABundle string
+	// Proxy is the address of the HTTP proxy that the server is reached through.
+	// ProxyNone is none, and empty what HTTPS_PROXY and NO_PROXY say. TLS is with
+	// the server in any case.
+	Proxy string
 
 	// AccessID and AuthConfig belong to ProtocolGateway.
 	AccessID   string
@@ -187,6 +191,8 @@ func Settings() []Setting {
 			func(c *Config) string { return c.GatewayURL }, func(c *Config, v string) error { c.GatewayURL = v; return nil }, Trusted},
 		{"GATEPASS_CA_BUNDLE", "ca-bundle", "PEM certificates that the server is verified with; default: the system's, else the built-in roots",
 			func(c *Config) string { return c.CABundle }, func(c *Config, v string) error { c.CABundle = v; return nil }, Trusted},
+		{"GATEPASS_PROXY", "proxy", "HTTP proxy that the server is reached through, or none; default: what HTTPS_PROXY and NO_PROXY say",
+			func(c *Config) string { return c.Proxy }, func(c *Config, v string) error { c.Proxy = v; return CheckProxy(v) }, Trusted},
 		{"GATEPASS_ACCESS_ID", "access-id", "access id of the auth method (protocol gateway)",
 			func(c *Config) string { return c.AccessID }, func(c *Config, v string) error { c.AccessID = v; return nil }, Trusted},
 		{"GATEPASS_AUTH_CONFIG", "auth-config", "name of the gateway's Kubernetes auth config (protocol gateway)",
@@ -362,6 +368,15 @@ func FromEnv(lookup func(string) (string, bool)) (Config, error) {
 	return c, errors.Join(errs...)
 }
 
+// FirstHop is the address that the agent connects to, as far as c says: the
+// proxy's, or the server's.
+func (c Config) FirstHop() string {
+	if c.Proxy != "" && c.Proxy != ProxyNone {
+		return c.Proxy
+	}
+	return c.GatewayURL
+}
+
 // Validate reports every reason why the agent can't work with c, each named
 // by its environment variable.
 func (c Config) Validate() error {
@@ -371,6 +386,9 @@ func (c Config) Validate() error {
 	}
 	if err := CheckURL(c.GatewayURL); err != nil {
 		fail("GATEPASS_GATEWAY_URL", "%w", err)
+	}
+	if err := CheckProxy(c.Proxy); err != nil {
+		fail("GATEPASS_PROXY", "%w", err)
 	}
 	switch c.Protocol {
 	case ProtocolGateway:

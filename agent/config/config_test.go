@@ -33,6 +33,7 @@ func TestEnvAndBack(t *testing.T) {
 	full := valid()
 	full.Mode, full.TokenMode, full.Timeout, full.LogLevel = ModeSidecar, 0o444, 90*time.Second, slog.LevelDebug
 	full.RevokeOnExit, full.MetricsAddress = true, "127.0.0.1:9465"
+	full.Proxy = "http://proxy.example:3128"
 	full.CABundle, full.TerminationMessageFile = "-----BEGIN CERTIFICATE-----\n", "/tmp/x"
 	for name, c := range map[string]Config{"the least": valid(), "everything": full, "the vault protocol": vault} {
 		t.Run(name+" survives the environment", func(t *testing.T) {
@@ -146,6 +147,40 @@ func TestCheckURL(t *testing.T) {
 				t.Errorf("the error holds a password: %v", err)
 			}
 		})
+	}
+}
+
+func TestCheckProxy(t *testing.T) {
+	t.Parallel()
+	for _, v := range []string{"", "none", "http://proxy.example:3128", "https://proxy.example", "http://10.0.0.1:3128/", "http://[fd00::1]:3128"} {
+		if err := CheckProxy(v); err != nil {
+			t.Errorf("%q: %v", v, err)
+		}
+	}
+	for v, want := range map[string]string{
+		"proxy.example:3128":                    "is not a proxy's address",
+		"proxy":                                 "is not a proxy's address",
+		"http://":                               "is not a proxy's address",
+		"http://proxy.example:3128/path":        "is not a proxy's address",
+		"http://me:hunter2@proxy.example:3128":  "must not hold a user or password",
+		"http://me:hunter2@proxy.example:31x28": "is not a proxy's address",
+		"socks5://proxy.example:1080":           `"socks5://proxy.example:1080" must begin with http:// or https://`,
+		"http://proxy.example:3128?x=1":         "must not have a query or fragment",
+		"http://proxy.example:99999":            "has no valid port",
+	} {
+		if err := CheckProxy(v); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q: want %q, got %v", v, want, err)
+		}
+	}
+	c := valid()
+	if c.FirstHop() != c.GatewayURL {
+		t.Errorf("want the server first, got %q", c.FirstHop())
+	}
+	if c.Proxy = "http://p.example"; c.FirstHop() != c.Proxy {
+		t.Errorf("want the proxy first, got %q", c.FirstHop())
+	}
+	if c.Proxy = ProxyNone; c.FirstHop() != c.GatewayURL {
+		t.Errorf("want the server first, got %q", c.FirstHop())
 	}
 }
 

@@ -149,3 +149,34 @@ func CheckURL(v string) error {
 	}
 	return nil
 }
+
+// ProxyNone is a proxy that stands for none, whatever the environment says.
+const ProxyNone = "none"
+
+// CheckProxy reports why v can't be the address of a proxy: it is http or
+// https, with a host and a port perhaps. A user or password is refused, for
+// everybody who can read the pod would read it too.
+func CheckProxy(v string) error {
+	if v == "" || v == ProxyNone {
+		return nil
+	}
+	u, err := url.Parse(v)
+	if err != nil || u.Hostname() == "" || strings.Trim(u.Path, "/") != "" {
+		// Not quoted: what is only half understood may hold a password.
+		return errors.New("is not a proxy's address; use for example http://proxy.example:3128, or none")
+	}
+	switch {
+	case u.User != nil:
+		return errors.New("must not hold a user or password: everybody who can read the pod could read them; let the proxy know its clients by their addresses")
+	case u.Scheme != "http" && u.Scheme != "https":
+		return fmt.Errorf("%q must begin with http:// or https://, by which the proxy itself is spoken to", u.Scheme+"://"+u.Host)
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(v, "#"):
+		return fmt.Errorf("%q must not have a query or fragment", u.Scheme+"://"+u.Host)
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("%q has no valid port; use 1 to 65535", u.Scheme+"://"+u.Host)
+		}
+	}
+	return nil
+}

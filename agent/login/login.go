@@ -54,6 +54,9 @@ type Options struct {
 	// Certificate is presented to a gateway that asks for one; nil is none.
 	Certificate *tls.Certificate
 
+	// Proxy is the way to the server, as config.Config has it.
+	Proxy string
+
 	// AccessID and AuthConfig belong to protocol gateway.
 	AccessID   string
 	AuthConfig string
@@ -96,7 +99,7 @@ func New(o Options) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("GATEPASS_CA_BUNDLE: %w", err)
 	}
-	proxy, err := reach.FromEnvironment(u)
+	proxy, err := reach.Through(o.Proxy, u)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatepass/gatepass/agent/config"
 	"github.com/gatepass/gatepass/agent/trust"
 )
 
@@ -21,6 +22,9 @@ type Proxy struct {
 	url *url.URL
 	// host and target are the server's, target with its port as CONNECT names it.
 	host, target string
+	// told is set when the agent's configuration names the proxy, and not the
+	// environment.
+	told bool
 }
 
 // FromEnvironment returns the proxy that HTTPS_PROXY and NO_PROXY name for an
@@ -36,6 +40,27 @@ func FromEnvironment(server *url.URL) (*Proxy, error) {
 		return nil, nil // the direct way
 	}
 	return newProxy(proxy, server), nil
+}
+
+// Through returns the way to an https server by the proxy at an address, nil for
+// config.ProxyNone. An empty address leaves it to FromEnvironment.
+func Through(address string, server *url.URL) (*Proxy, error) {
+	switch address {
+	case "":
+		return FromEnvironment(server)
+	case config.ProxyNone:
+		return nil, nil //nolint:nilnil // no proxy is a way of its own
+	}
+	if err := config.CheckProxy(address); err != nil {
+		return nil, fmt.Errorf("GATEPASS_PROXY: %w", err)
+	}
+	proxy, err := url.Parse(address)
+	if err != nil {
+		return nil, errors.New("GATEPASS_PROXY: is not a URL") // not quoted, see CheckProxy
+	}
+	p := newProxy(proxy, server)
+	p.told = true
+	return p, nil
 }
 
 func newProxy(proxy, server *url.URL) *Proxy {
@@ -134,7 +159,7 @@ func (p *Proxy) Blame(ctx context.Context, err error) error {
 	case isTLS(err):
 		return err
 	}
-	return p.failed(err, fmt.Sprintf("what answers at the address of %s is no proxy; check HTTPS_PROXY", p))
+	return p.failed(err, fmt.Sprintf("what answers at the address of %s is no proxy; check %s", p, p.setting()))
 }
 
 // own returns the failure if err itself says that it is the proxy's; nil if not.
@@ -152,7 +177,7 @@ func (p *Proxy) own(err error) *ProxyError {
 	if op.Op != "proxyconnect" { // net/http could not connect to the proxy
 		return nil
 	}
-	peer := Peer{"proxy", "HTTPS_PROXY"}
+	peer := Peer{"proxy", p.setting()}
 	if reason, ok := trust.Explain(err, p.url.Hostname(), peer.Setting, time.Now()); ok {
 		return &ProxyError{Untrusted: true, err: err, reason: fmt.Sprintf("%s is not trusted: %s", p, reason)}
 	}
@@ -175,13 +200,28 @@ func (p *Proxy) failed(err error, reason string) *ProxyError {
 // String names the proxy.
 func (p *Proxy) String() string { return "the proxy " + p.Address() }
 
+// setting is what names the proxy.
+func (p *Proxy) setting() string {
+	if p.told {
+		return "GATEPASS_PROXY, the profile's gateway.proxy"
+	}
+	return "HTTPS_PROXY"
+}
+
 // bypass is the other remedy for all that is wrong with a proxy.
-func (p *Proxy) bypass() string { return "name " + p.host + " in NO_PROXY" }
+func (p *Proxy) bypass() string {
+	if p.told {
+		return "set the profile's gateway.proxy to " + config.ProxyNone
+	}
+	return "name " + p.host + " in NO_PROXY"
+}
 
 // refusal explains an answer to CONNECT. What the proxy wrote beside its status
 // is not repeated.
 func (p *Proxy) refusal(status statusError) string {
 	switch {
+	case status == http.StatusProxyAuthRequired && p.told:
+		return fmt.Sprintf("%s asks for a user and password (%s), which a profile can't hold; have it know its clients by their addresses, or %s", p, status.Error(), p.bypass())
 	case status == http.StatusProxyAuthRequired && p.url.User == nil:
 		return fmt.Sprintf("%s asks for a user and password (%s); put them into HTTPS_PROXY, as in http://user:password@proxy.example:3128, or %s", p, status.Error(), p.bypass())
 	case status == http.StatusProxyAuthRequired:

@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/gatepass/gatepass/agent/config"
 	"github.com/gatepass/gatepass/agent/gatetest"
 	"github.com/gatepass/gatepass/agent/trust"
 )
@@ -214,4 +215,34 @@ func TestFailuresBehindTheProxyAreNotTheProxys(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	})
+}
+
+// The address of a profile's proxy is not the environment's.
+func TestTheConfiguredProxyIsTakenAndNamed(t *testing.T) {
+	t.Setenv("HTTPS_PROXY", "http://other.example:3128") // read once per process, perhaps before
+	server, err := url.Parse("https://gateway.example:8000/auth")
+	if err != nil {
+		t.Fatal(err)
+	}
+	direct, err := Through(config.ProxyNone, server)
+	if direct != nil || err != nil {
+		t.Errorf("want the direct way, got %v, %v", direct, err)
+	}
+	p, err := Through("http://proxy.example:3128", server)
+	if err != nil || p.Address() != "proxy.example:3128" {
+		t.Fatalf("want the proxy, got %v, %v", p, err)
+	}
+	for status, want := range map[statusError]string{
+		http.StatusProxyAuthRequired: "asks for a user and password (407 Proxy Authentication Required), which a profile can't hold",
+		http.StatusForbidden:         "refused to connect to gateway.example:8000 (403 Forbidden); allow that there, or set the profile's gateway.proxy to none",
+	} {
+		if got := p.Blame(t.Context(), status); !strings.Contains(got.Error(), want) {
+			t.Errorf("want\n\t%s\ngot\n\t%v", want, got)
+		}
+	}
+	for _, address := range []string{"proxy.example:3128", "http://me:" + password + "@proxy.example:3128", "socks5://proxy.example"} {
+		if _, err := Through(address, server); err == nil || !strings.HasPrefix(err.Error(), "GATEPASS_PROXY: ") || strings.Contains(err.Error(), password) {
+			t.Errorf("%s: want it refused without its password, got %v", address, err)
+		}
+	}
 }

@@ -47,6 +47,9 @@ type Gateway struct {
 	// one is given; with neither, agents use the system's or built-in roots.
 	CAFile   string `json:"caFile"`
 	CABundle string `json:"caBundle"`
+	// Proxy is the HTTP proxy between agents and the server, or none. Empty
+	// means what HTTPS_PROXY and NO_PROXY in the agent's container say.
+	Proxy string `json:"proxy"`
 }
 
 // Login is what the agent presents beside its token.

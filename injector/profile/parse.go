@@ -123,6 +123,11 @@ func (v *validator) gateway(p *field.Path, c *Gateway, r *Resolved) {
 		v.invalid(p.Child("url"), c.URL, err.Error())
 	}
 	r.Agent.GatewayURL = strings.TrimRight(c.URL, "/")
+	if err := config.CheckProxy(c.Proxy); err != nil {
+		// The value is not repeated: it may hold a password.
+		v.invalid(p.Child("proxy"), "", err.Error())
+	}
+	r.Agent.Proxy = c.Proxy
 	r.Agent.CABundle = v.caBundle(p, c)
 }
 

@@ -85,6 +85,8 @@ func TestMistakes(t *testing.T) {
 		{"fields in other letters", strings.Replace(good, "profiles:", "Profiles:", 1), []string{`unknown field "Profiles"`}},
 		{"a profile's name that no annotation could hold", strings.Replace(good, "default:", "Some_Name:", 1), []string{`profiles[Some_Name]: Invalid value`}},
 		{"an unencrypted gateway", strings.Replace(good, "https://", "http://", 1), []string{`gateway.url: Invalid value: "http://gateway.example.com": "http://gateway.example.com" must begin with https://`}},
+		{"a proxy that is no address", strings.Replace(good, "{url:", "{proxy: 'proxy.example:3128', url:", 1), []string{`gateway.proxy: Invalid value: "": is not a proxy's address; use for example http://proxy.example:3128, or none`}},
+		{"a proxy with a password", strings.Replace(good, "{url:", "{proxy: 'http://me:c2VjcmV0@proxy.example:3128', url:", 1), []string{`gateway.proxy: Invalid value: "": must not hold a user or password`}},
 		{"an unknown protocol", strings.Replace(good, "{url:", "{protocol: ldap, url:", 1), []string{`gateway.protocol: Unsupported value: "ldap"`}},
 		{"a login for the other protocol", strings.Replace(good, "{url:", "{protocol: vault, url:", 1),
 			[]string{`login.role: Required value: protocol vault needs it`, `login.accessID: Forbidden: protocol vault has no use for it`, `login.authConfig: Forbidden`}},
