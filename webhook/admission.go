@@ -22,16 +22,18 @@ import (
 const DefaultMaxConnections = 512
 
 const (
-	// readHeaderTimeout also bounds the TLS handshake. It may be long, because who takes it
-	// gives way to others.
-	readHeaderTimeout = 10 * time.Second
-	// readTimeout and writeTimeout bound requests that the handler does not bound itself.
+	// readTimeout also bounds the TLS handshake. It and writeTimeout bound requests that the
+	// handler does not bound itself.
 	readTimeout  = 15 * time.Second
 	writeTimeout = 30 * time.Second
 	// idleTimeout is longer than the 90 s for which API servers keep a connection
 	// (IdleConnTimeout of k8s.io/apimachinery/pkg/util/net), so that none is closed that is
 	// about to be used. Who never sent a review does not stay that long, see package connlimit.
 	idleTimeout = 120 * time.Second
+	// readHeaderTimeout is as long, because API servers also keep connections that they have
+	// not used yet: net/http's client opens one for a request that may then take another.
+	// One that is closed while a review is on its way refuses that pod.
+	readHeaderTimeout = idleTimeout
 	// maxHeaderBytes has room for a client that has much to say about a trace.
 	maxHeaderBytes = 16 << 10
 	// strangerGrace is for how long a connection may send no review while others wait for

@@ -163,7 +163,7 @@ func TestReplicasWithNeighbouringProfilesAnswerForOnePod(t *testing.T) {
 	var second atomic.Int64
 	second.Store(int64(newer.Port))
 	neighbour.Start(t, shared.cluster.Client, neighbour.Options{
-		Configuration: "z-neighbour", Namespace: namespace, Container: corev1.Container{Name: "switcher"},
+		Configuration: "zzz-neighbour", Namespace: namespace, Container: corev1.Container{Name: "switcher"},
 		Change: func(pod *corev1.Pod) {
 			if !mark(pod) {
 				lead(int(second.Load()))
