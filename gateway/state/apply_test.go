@@ -7,7 +7,19 @@ import (
 	"testing"
 
 	"github.com/gatepass/gatepass/gateway/catalog"
+	"github.com/gatepass/gatepass/gateway/keys"
 )
+
+// thenCancel tells its keys, after which the attempt is given up.
+type thenCancel struct {
+	keys.Source
+	cancel context.CancelFunc
+}
+
+func (c thenCancel) Keys(ctx context.Context, known []keys.Key) ([]keys.Key, error) {
+	defer c.cancel()
+	return c.Source.Keys(ctx, known)
+}
 
 // A configuration is in use whole or not at all: its roles are not given to the auth
 // methods of the one before.
@@ -32,13 +44,14 @@ func TestAConfigurationThatFailsGivesNoneOfItsRoles(t *testing.T) {
 	}
 	const withRole = "roles: [{name: r, rules: [{type: item-rule, path: /x, capabilities: [read]}]}]\n"
 	gone, cancel := context.WithCancel(t.Context())
-	cancel()
+	store.options.Keys = thenCancel{kept, cancel}
 	if err := store.Apply(gone, parse(t, withRole)); err == nil {
 		t.Fatal("it was applied without the store")
 	}
 	if r, err := admin.Role(t.Context(), "r"); !errors.Is(err, catalog.ErrNotFound) {
 		t.Errorf("a role of a configuration that is not in use: %+v, %v", r, err)
 	}
+	store.options.Keys = kept
 	if _, ok := store.State().AuthMethod("p-abcdefghij12km"); !ok {
 		t.Error("the auth method of the one in use is gone")
 	}

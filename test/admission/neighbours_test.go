@@ -19,9 +19,9 @@ func TestContainersOfOtherWebhooksGetTheSession(t *testing.T) {
 		init                bool
 	}{
 		{"a container added before us", "a-neighbour", false},
-		{"a container added after us", "z-neighbour", false},
+		{"a container added after us", "zzz-neighbour", false},
 		{"an init container added before us", "a-neighbour", true},
-		{"an init container added after us", "z-neighbour", true},
+		{"an init container added after us", "zzz-neighbour", true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			namespace, err := shared.cluster.CreateNamespace(t.Context(), "neighbour", nil)
@@ -107,7 +107,7 @@ func TestSecretsForTheAgentsImageDoNotReplaceThoseOfTheAccount(t *testing.T) {
 	}
 	check()
 	neighbour.Start(t, shared.cluster.Client, neighbour.Options{
-		Configuration: "z-neighbour", Namespace: namespace, Container: corev1.Container{Name: "late", Image: "example.com/late:v1"},
+		Configuration: "zzz-neighbour", Namespace: namespace, Container: corev1.Container{Name: "late", Image: "example.com/late:v1"},
 	})
 	await.Until(t, "the API server to call the other webhook", func() bool {
 		_, late := secrets()

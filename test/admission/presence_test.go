@@ -86,7 +86,7 @@ func TestWhatOtherWebhooksDoToTheAgent(t *testing.T) {
 				t.Fatal(err)
 			}
 			neighbour.Start(t, shared.cluster.Client, neighbour.Options{
-				Configuration: "z-changer", Namespace: namespace, Container: corev1.Container{Name: "changer"},
+				Configuration: "zzz-changer", Namespace: namespace, Container: corev1.Container{Name: "changer"},
 				Change: func(pod *corev1.Pod) {
 					mark(pod)
 					row.change(pod)

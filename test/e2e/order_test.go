@@ -28,9 +28,9 @@ func TestContainersThatAnotherWebhookAddsReadTheSession(t *testing.T) {
 		without bool
 	}{
 		{"a container added before us", "a-container", false, false},
-		{"a container added after us", "z-container", false, false},
+		{"a container added after us", "zzz-container", false, false},
 		{"an init container added before us", "a-init", true, false},
-		{"an init container added after us, before the agent", "z-init", true, true},
+		{"an init container added after us, before the agent", "zzz-init", true, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()

@@ -24,7 +24,7 @@ import (
 func TestWhoSharesTheAgentsProcessNamespace(t *testing.T) {
 	t.Parallel()
 	const (
-		starts   = 100
+		starts   = 40
 		restarts = 2
 	)
 	for _, row := range []struct {
