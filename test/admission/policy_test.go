@@ -348,9 +348,13 @@ func TestAPodWithVeryManyKeysOfOthersPasses(t *testing.T) {
 	accept(t, pod)
 }
 
-// stored creates a pod for good, as the API server then has it.
+// stored creates a pod until the test ends, under a name that begins as it says,
+// and returns what the API server then has.
 func stored(t *testing.T, pod object) *corev1.Pod {
 	t.Helper()
+	meta := at(pod, "metadata")
+	meta["generateName"] = fmt.Sprint(meta["name"], "-")
+	delete(meta, "name")
 	created, _, err := shared.create(t.Context(), shared.namespace, pod, false)
 	if err != nil {
 		t.Fatal(err)
@@ -363,6 +367,13 @@ func stored(t *testing.T, pod object) *corev1.Pod {
 	if err := json.Unmarshal(raw, typed); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		now := int64(0)
+		err := shared.cluster.Client.CoreV1().Pods(typed.Namespace).Delete(context.WithoutCancel(t.Context()), typed.Name, metav1.DeleteOptions{GracePeriodSeconds: &now})
+		if err != nil && !apierrors.IsNotFound(err) {
+			t.Error(err)
+		}
+	})
 	return typed
 }
 
