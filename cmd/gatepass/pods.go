@@ -143,33 +143,21 @@ func (s *podSurvey) readObject(decoder *jsontext.Decoder) error {
 	if _, err := decoder.ReadToken(); err != nil {
 		return notJSON(err)
 	}
-	pod := podObject{}
-	kind, list := "", false
+	pod, list := podObject{}, false
 	for decoder.PeekKind() == '"' {
 		name, err := decoder.ReadToken()
 		if err != nil {
 			return notJSON(err)
 		}
-		var target any
-		switch name.String() {
-		case "items":
-			if list = true; decoder.PeekKind() == '[' {
-				if err := s.readItems(decoder); err != nil {
-					return err
-				}
-				continue
-			}
-		case "kind":
-			target = &kind
-		case "metadata":
-			target = &pod.Metadata
-		case "spec":
-			target = &pod.Spec
-		case "status":
-			target = &pod.Status
+		field := name.String()
+		list = list || field == "items"
+		if field == "items" && decoder.PeekKind() == '[' {
+			err = s.readItems(decoder)
+		} else {
+			err = pod.readField(decoder, field)
 		}
-		if err := decodeOrSkip(decoder, target); err != nil {
-			return fieldError(name.String(), err)
+		if err != nil {
+			return err
 		}
 	}
 	if _, err := decoder.ReadToken(); err != nil {
@@ -178,19 +166,27 @@ func (s *podSurvey) readObject(decoder *jsontext.Decoder) error {
 	switch {
 	case list:
 		return nil
-	case kind != podKind:
-		return fmt.Errorf("there is a %q, which is neither a Pod nor a list; use the output of kubectl get pods -o json", cell(kind))
+	case pod.Kind != podKind:
+		return fmt.Errorf("there is a %q, which is neither a Pod nor a list; use the output of kubectl get pods -o json", cell(pod.Kind))
 	}
 	s.add(&pod)
 	return nil
 }
 
-// decodeOrSkip reads the next value into target, and passes over it if that is nil.
-func decodeOrSkip(decoder *jsontext.Decoder, target any) error {
-	if target == nil {
-		return decoder.SkipValue()
+// readField reads one field of an object that may turn out to be a pod.
+func (p *podObject) readField(decoder *jsontext.Decoder, name string) error {
+	targets := map[string]any{"kind": &p.Kind, "metadata": &p.Metadata, "spec": &p.Spec, "status": &p.Status}
+	target, known := targets[name]
+	if !known {
+		if err := decoder.SkipValue(); err != nil {
+			return notJSON(err)
+		}
+		return nil
 	}
-	return json.UnmarshalDecode(decoder, target)
+	if err := json.UnmarshalDecode(decoder, target); err != nil {
+		return fieldError(name, err)
+	}
+	return nil
 }
 
 func (s *podSurvey) readItems(decoder *jsontext.Decoder) error {
