@@ -273,7 +273,7 @@ func connections(t *testing.T, wanted int) int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)
 	}
-	n := min(wanted, int(min(limit.Cur, 1<<20))-500) //nolint:gosec // it is bounded
+	n := min(wanted, int(min(limit.Cur, 1<<20))-500)
 	if n < 1000 {
 		t.Fatalf("a process may have %d files open, too few for this test; raise it with ulimit -n", limit.Cur)
 	}

@@ -42,7 +42,7 @@ func TestPodsOfBeforeLogInWhileTheGatewaysCAIsReplaced(t *testing.T) {
 	for n := range caRotations {
 		typed(t, "### Replace the gateway's CA")
 		shared.Await(t, "the previous CA has signed the new one", func(context.Context) error {
-			data := caData(t)
+			data := caData(t) //nolint:contextcheck // it takes the test's
 			if string(data["tls.crt"]) == cas[n] || len(data["tls.crt"]) == 0 || !bytes.Equal(data["signer.crt"], data["tls.crt"]) {
 				return errors.New("it has not")
 			}
