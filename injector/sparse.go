@@ -67,14 +67,16 @@ func (m *ownKeys) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 			}
 			continue
 		}
-		var key, value string
-		if err := json.Unmarshal(raw, &key); err != nil {
+		// A decoder for each of very many keys would take more than the keys do.
+		key, err := jsontext.AppendUnquote(nil, raw)
+		if err != nil {
 			return err
 		}
+		var value string
 		if err := json.UnmarshalDecode(dec, &value); err != nil {
 			return err
 		}
-		(*m)[key] = value
+		(*m)[string(key)] = value
 	}
 	_, err := dec.ReadToken()
 	return err
